@@ -1,0 +1,1 @@
+"""The read side: topics to views, tables and reactions."""

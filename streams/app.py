@@ -1,0 +1,223 @@
+"""The Faust app: an agent for every consumer, fed with batches. `faust -A streams.app worker` runs all of them.
+
+Faust supervises; its own Kafka consumer and producer stay off. Each agent reads a bounded channel that a Source
+fills from its own thread, so a slow or stopped sink slows down just its own consumer.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
+from typing import Any
+
+import faust
+from tenacity import AsyncRetrying, RetryCallState, wait_random_exponential
+
+from schemas.codec import TOPICS
+from schemas.registry import codec
+from streams import settings
+from streams.batch import Batch
+from streams.consumer import Consumer, Reaction, Table, View, consumer_id, consumers
+from streams.runtime import Runtime, collect_rarely
+from streams.source import Source, check_topics
+from streams.stores import Store
+from streams.stores.clickhouse import ClickHouseStore
+from streams.stores.postgres import PostgresStore
+from streams.stores.redis import RedisStore
+from streams.stores.redis import connect as connect_redis
+
+log = logging.getLogger(__name__)
+logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for every schema that is looked up
+
+#: Seconds that a source gets to leave its group when the worker stops.
+STOP_S = 5.0
+#: Seconds between looks at whether the stores are where they were left.
+RECHECK_S = 5.0
+#: Seconds that a table's records are gathered: ClickHouse wants few large inserts.
+TABLE_LINGER_S = 1.0
+
+
+class App(faust.App):
+    """Refuses to start on topics from which nothing could be rebuilt."""
+
+    class BootStrategy(faust.app.BootStrategy):
+        """Without Faust's consumer and producer."""
+
+        enable_kafka = False
+        enable_kafka_consumer = False
+        enable_kafka_producer = False
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.feeds: list[Feed] = []
+
+    async def stop(self) -> None:
+        """All sources leave at the same time; Faust stops its services one after the other."""
+        for feed in self.feeds:
+            feed.leave()
+        await super().stop()
+
+    async def on_first_start(self) -> None:
+        """Nothing: Faust would make a data folder for its own tables, and there are none."""
+
+    async def on_start(self) -> None:
+        """Raises UnfitTopic, which ends the worker."""
+        collect_rarely()
+        await asyncio.to_thread(check_topics, settings.kafka(), TOPICS, settings.partitions())
+        await super().on_start()
+
+    async def on_started(self) -> None:
+        """Lets the channels flow: without Faust's own consumer nothing else does."""
+        await super().on_started()
+        self.flow_control.resume()
+
+
+def open_store(consumer: Consumer) -> Store:
+    """The store in which a consumer keeps its effects and its position."""
+    match consumer:
+        case View():
+            return RedisStore(connect_redis(settings.redis_url()), consumer)
+        case Table():
+            return ClickHouseStore(settings.clickhouse_url(), consumer)
+        case Reaction():
+            return PostgresStore(settings.database_url(consumer.service), consumer)
+
+
+class Feed(faust.Service):
+    """One consumer at work: its source, its runtime, and the agent between them.
+
+    Whatever fails is tried again with growing, random pauses, for as long as it takes: the position says what is
+    still to do, so trying again loses and doubles nothing.
+    """
+
+    def __init__(self, app: App, consumer: Consumer) -> None:
+        super().__init__()
+        self._consumer = consumer
+        self._channel = app.channel(maxsize=1)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix=consumer_id(consumer))
+        self._runtime: Runtime | None = None
+        self._source: Source | None = None
+        self._loop: asyncio.AbstractEventLoop
+        # The source's thread assigns and revokes while the agent's applies.
+        self._lock = Lock()
+        app.agent(self._channel, name=consumer_id(consumer))(self._process)
+
+    async def on_stop(self) -> None:
+        """Leaves the group, so that other workers take over at once."""
+        self.leave()
+        if self._source:
+            await asyncio.to_thread(self._source.join, STOP_S)
+        self._pool.shutdown(wait=False)
+
+    @faust.Service.timer(RECHECK_S)
+    async def _recheck(self) -> None:
+        try:
+            rewind = await self._loop.run_in_executor(self._pool, self._recheck_now)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the timer tries again
+            log.warning("%s: can't be rechecked: %s", consumer_id(self._consumer), error)
+        else:
+            self._rewind(rewind)
+
+    def leave(self) -> None:
+        """Asks the source to leave its group, and does not wait for it."""
+        if self._source:
+            self._source.stop()
+
+    @faust.Service.task
+    async def _read(self) -> None:
+        await self._persist(self._read_once)
+
+    async def _process(self, stream: Any) -> None:
+        async for batches in stream:
+            await self._persist(self._apply, batches)
+
+    async def _read_once(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        group = f"marea.{consumer_id(self._consumer)}"
+        linger_s = TABLE_LINGER_S if isinstance(self._consumer, Table) else 0.0
+        self._source = Source(settings.kafka(), group, self._consumer.topic, self, linger_s)
+        ended = self._loop.create_future()
+
+        def end(error: Exception | None) -> None:
+            self._loop.call_soon_threadsafe(_settle, ended, error)
+
+        self._source.start(end)
+        await ended
+
+    def deliver(self, batches: list[Batch]) -> Future[None]:
+        """Puts batches into the agent's channel, which holds one; from the source's thread."""
+        return asyncio.run_coroutine_threadsafe(self._send(batches), self._loop)
+
+    async def _send(self, batches: list[Batch]) -> None:
+        await self._channel.send(value=batches)
+
+    async def _apply(self, batches: Sequence[Batch]) -> None:
+        self._rewind(await self._loop.run_in_executor(self._pool, self._handle, batches))
+
+    def _rewind(self, offsets: Mapping[int, int]) -> None:
+        if offsets and self._source:
+            self._source.rewind(offsets)
+
+    def _handle(self, batches: Sequence[Batch]) -> dict[int, int]:
+        with self._lock:
+            return self._runtime.handle(batches) if self._runtime else {}
+
+    def _recheck_now(self) -> dict[int, int]:
+        with self._lock:
+            return self._runtime.recheck() if self._runtime else {}
+
+    def assign(self, partitions: Sequence[int]) -> Mapping[int, int]:
+        """Takes partitions on, from their stored positions."""
+        with self._lock:
+            if self._runtime is None:
+                self._runtime = Runtime(self._consumer, open_store(self._consumer), codec())
+            return self._runtime.assign(partitions)
+
+    def revoke(self, partitions: Sequence[int]) -> None:
+        """Lets partitions go to another worker."""
+        with self._lock:
+            if self._runtime:
+                self._runtime.revoke(partitions)
+
+    def positions(self) -> Mapping[int, int]:
+        """How far each partition has been applied."""
+        with self._lock:
+            return self._runtime.positions() if self._runtime else {}
+
+    async def _persist(self, work: Any, *arguments: Any) -> None:
+        async for attempt in AsyncRetrying(
+            wait=wait_random_exponential(multiplier=0.05, max=2),
+            stop=lambda _: self.should_stop,
+            before_sleep=self._say,
+            reraise=True,
+        ):
+            with attempt:
+                await work(*arguments)
+
+    def _say(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        log.warning(
+            "%s: stopped, tries again (attempt %d): %s: %s",
+            consumer_id(self._consumer),
+            state.attempt_number,
+            type(error).__name__,
+            str(error).strip(),
+        )
+
+
+def _settle(future: "asyncio.Future[None]", error: Exception | None) -> None:
+    if not future.done():  # cancelled, when the worker stops
+        future.set_exception(error) if error else future.set_result(None)
+
+
+def create_app() -> App:
+    """The app with a feed for every consumer that there is."""
+    marea = App("marea", broker=f"kafka://{settings.kafka()}", topic_disable_leader=True, web_enabled=False)
+    marea.feeds = [Feed(marea, consumer) for consumer in consumers()]
+    for feed in marea.feeds:
+        marea.service(feed)  # type: ignore[arg-type]  # takes instances too
+    return marea
+
+
+app = create_app()

@@ -1,0 +1,262 @@
+"""Kafka to batches, by a librdkafka consumer in a consumer group of its own.
+
+The group decides who reads which partition; where to read from is the consumer's stored position. What is
+committed to the group only shows how far behind the consumer is.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from threading import Event, Lock, Thread
+from time import monotonic
+from typing import Protocol, cast
+
+from confluent_kafka import Consumer as KafkaConsumer
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+
+from streams.batch import Batch, Record
+
+log = logging.getLogger(__name__)
+
+#: Seconds between looking whether to stop, when nothing arrives.
+IDLE_S = 0.2
+#: Seconds a hand-over may take before the partitions are paused; polling goes on, or the group would expel us.
+PATIENCE_S = 5.0
+#: Seconds between commits to the group.
+COMMIT_S = 5.0
+MAX_RECORDS = 4_000
+
+_KEPT_FOR_EVER = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+
+
+class UnfitTopic(Exception):
+    """A topic is missing, deletes its history, or has another number of partitions: nothing could be rebuilt."""
+
+
+class HistoryLost(Exception):
+    """The position that a consumer needs next is not in the topic: going on would leave a gap."""
+
+
+def check_topics(bootstrap: str, topics: Sequence[str], partitions: int) -> None:
+    """Raises UnfitTopic, saying what to change, unless every topic keeps all it ever had."""
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    metadata = admin.list_topics(timeout=30).topics
+    resources = [ConfigResource(ResourceType.TOPIC, topic) for topic in topics]
+    for topic in topics:
+        found = len(metadata[topic].partitions) if topic in metadata else 0
+        if found != partitions:
+            raise UnfitTopic(f"{topic} has {found} partitions, not the {partitions} of MAREA_PARTITIONS")
+    for resource, answer in admin.describe_configs(resources).items():
+        config = answer.result(timeout=30)
+        for name, needed in _KEPT_FOR_EVER.items():
+            if config[name].value != needed:
+                raise UnfitTopic(
+                    f"{resource.name} has {name}={config[name].value}, so it deletes history and no view could be"
+                    f" rebuilt from it: set {name}={needed}"
+                )
+
+
+def client_config(bootstrap: str, group: str) -> dict[str, str | int | bool]:
+    """Settings of every consumer of ours. Nothing is ever skipped: a position out of range is an error."""
+    return {
+        "bootstrap.servers": bootstrap,
+        "group.id": group,
+        "auto.offset.reset": "error",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "queued.max.messages.kbytes": 32_768,
+        "fetch.queue.backoff.ms": 10,
+    }
+
+
+def by_partition(messages: Iterable[Message]) -> dict[int, list[Record]]:
+    """The messages as records, in order, by partition."""
+    records: dict[int, list[Record]] = {}
+    for message in messages:
+        records.setdefault(place(message), []).append(
+            Record(cast("int", message.offset()), message.key(), message.value(), message.headers() or ())
+        )
+    return records
+
+
+def place(message: Message) -> int:
+    """The partition of a message that came from one."""
+    return cast("int", message.partition())
+
+
+class Reader(Protocol):
+    """Whom a source reads for. All calls come from the source's thread."""
+
+    def assign(self, partitions: Sequence[int]) -> Mapping[int, int]:
+        """Takes partitions on; gives the position of each, from which to read."""
+
+    def revoke(self, partitions: Sequence[int]) -> None:
+        """Lets partitions go."""
+
+    def deliver(self, batches: list[Batch]) -> Future[None]:
+        """Takes batches, at most one a partition; the future is done when there is room for more."""
+
+    def positions(self) -> Mapping[int, int]:
+        """How far each partition has been applied."""
+
+
+class Source:
+    """Reads one topic for one consumer, in a thread of its own from `start` to `stop`.
+
+    With `linger_s` a poll waits that long for more records, for sinks that want few large writes.
+    """
+
+    def __init__(
+        self, bootstrap: str, group: str, topic: str, reader: Reader, linger_s: float = 0.0
+    ) -> None:
+        self._topic, self._group = topic, group
+        self._reader = reader
+        self._linger_s = linger_s
+        self._next: dict[int, int] = {}
+        self._rewinds: dict[int, int] = {}
+        self._lock = Lock()
+        self._stopping = Event()
+        self._committed_at = monotonic()
+        self._assignments = 0
+        self._consumer = KafkaConsumer(
+            {**client_config(bootstrap, group), "group.protocol": "consumer"}, logger=log
+        )
+
+    def rewind(self, offsets: Mapping[int, int]) -> None:
+        """Asks for partitions to be read again from these offsets."""
+        with self._lock:
+            self._rewinds.update(offsets)
+
+    def start(self, on_end: Callable[[Exception | None], None]) -> None:
+        """Polls until stopped. `on_end` hears why it ended: HistoryLost, KafkaException, or what the reader raised.
+
+        The thread is a daemon: when the worker dies around it, it must not live on and keep its partitions.
+        """
+        self._thread = Thread(target=self._run, args=(on_end,), name=f"source {self._group}", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Asks the thread to end after what it is doing."""
+        self._stopping.set()
+
+    def join(self, timeout_s: float) -> None:
+        """Waits for the thread to leave its group and end."""
+        self._thread.join(timeout_s)
+
+    def _run(self, on_end: Callable[[Exception | None], None]) -> None:
+        failure: Exception | None = None
+        try:
+            self._read()
+        except Exception as error:  # noqa: BLE001  # whoever started the thread decides
+            failure = error
+        on_end(failure)
+
+    def _read(self) -> None:
+        try:
+            self._consumer.subscribe([self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke)
+            while not self._stopping.is_set():
+                self._do_rewinds()
+                batches = self._batches(self._poll())
+                if batches:
+                    self._hand_over(batches)
+                self._commit()
+        finally:
+            self._consumer.close()
+
+    def _poll(self) -> list[Message]:
+        """Whatever there is, at once: waiting for a full batch would cost every event that wait."""
+        first = self._consumer.poll(IDLE_S)
+        if first is None:
+            return []
+        assignments = self._assignments
+        rest = self._consumer.consume(MAX_RECORDS - 1, self._linger_s)
+        if self._assignments != assignments:
+            # Partitions came or went in between: what we hold need not follow on from `_next`.
+            self.rewind(self._next)
+            return []
+        return [message for message in (first, *rest) if self._is_record(message)]
+
+    def _is_record(self, message: Message) -> bool:
+        error = message.error()
+        if error is None:
+            return True
+        if error.code() in _LOST:
+            raise HistoryLost(f"{self._topic}: {error.str()}: rebuild the consumer, or restore the topic")
+        if error.fatal() or error.code() in _FINAL:
+            raise KafkaException(error)
+        log.warning("%s: %s", self._group, error)
+        return False
+
+    def _batches(self, messages: Sequence[Message]) -> list[Batch]:
+        batches = []
+        for partition, records in by_partition(messages).items():
+            batch = Batch(partition, self._next[partition], records[-1].offset + 1, records)
+            self._next[partition] = batch.end
+            batches.append(batch)
+        return batches
+
+    def _hand_over(self, batches: list[Batch]) -> None:
+        """Waits for room. A consumer whose sink is down stays in its group, and reads nothing."""
+        taken = self._reader.deliver(batches)
+        if self._is_done(taken, PATIENCE_S):
+            return
+        self._consumer.pause(self._consumer.assignment())
+        while not self._is_done(taken, IDLE_S) and not self._stopping.is_set():
+            late = self._consumer.poll(0)
+            if late is not None and self._is_record(late):
+                # Came with a partition that was assigned just now: read it again when there is room.
+                self.rewind({place(late): self._next[place(late)]})
+            self._consumer.pause(self._consumer.assignment())
+        self._consumer.resume(self._consumer.assignment())
+
+    def _is_done(self, taken: Future[None], timeout_s: float) -> bool:
+        try:
+            taken.result(timeout_s)
+        except FutureTimeoutError:
+            return False
+        return True
+
+    def _do_rewinds(self) -> None:
+        with self._lock:
+            rewinds, self._rewinds = self._rewinds, {}
+        for partition, offset in rewinds.items():
+            if partition in self._next:
+                self._consumer.seek(TopicPartition(self._topic, partition, offset))
+                self._next[partition] = offset
+
+    def _on_assign(self, consumer: KafkaConsumer, assigned: Sequence[TopicPartition]) -> None:
+        self._assignments += 1
+        positions = self._reader.assign([each.partition for each in assigned])
+        self._next.update(positions)
+        consumer.incremental_assign(
+            [TopicPartition(self._topic, partition, offset) for partition, offset in positions.items()]
+        )
+
+    def _on_revoke(self, consumer: KafkaConsumer, revoked: list[TopicPartition]) -> None:
+        self._assignments += 1
+        partitions = [each.partition for each in revoked]
+        self._reader.revoke(partitions)
+        for partition in partitions:
+            self._next.pop(partition, None)
+        consumer.incremental_unassign(revoked)
+
+    def _commit(self) -> None:
+        if monotonic() - self._committed_at < COMMIT_S:
+            return
+        self._committed_at = monotonic()
+        offsets = [TopicPartition(self._topic, p, offset) for p, offset in self._reader.positions().items()]
+        if offsets:
+            self._consumer.commit(offsets=offsets, asynchronous=True)
+
+
+_LOST = {
+    KafkaError._AUTO_OFFSET_RESET,  # noqa: SLF001  # how librdkafka names its own error codes
+    KafkaError.OFFSET_OUT_OF_RANGE,
+}
+_FINAL = {
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+}

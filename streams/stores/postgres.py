@@ -1,0 +1,102 @@
+"""Reactions in the PostgreSQL of the service that reacts: its changes, its outbox and the position, one commit."""
+
+from collections.abc import Mapping, Sequence
+
+import psycopg2
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+from psycopg2.extras import execute_values
+
+from streams.consumer import Reaction
+from streams.stores import Known, Progress, Wanted, Write
+
+_POSITIONS = "SELECT partition, next_offset FROM position WHERE consumer = %s AND partition = ANY(%s)"
+_WAITING = "SELECT partition, aggregate_id FROM parked WHERE consumer = %s AND partition = ANY(%s)"
+_VERSIONS = "SELECT aggregate_id, version FROM version WHERE consumer = %s AND aggregate_id = ANY(%s)"
+_FIRST_POSITION = "INSERT INTO position (consumer, partition, next_offset) VALUES %s ON CONFLICT DO NOTHING"
+# In partition order, so that two workers that hold the same partitions for a moment wait and do not deadlock.
+_LOCK = _POSITIONS + " ORDER BY partition FOR UPDATE"
+_MOVE = "UPDATE position SET next_offset = %s WHERE consumer = %s AND partition = %s"
+_REMEMBER = """
+INSERT INTO version (consumer, aggregate_id, version)
+SELECT %s, aggregate_id, version FROM unnest(%s::text[], %s::bigint[]) AS applied (aggregate_id, version)
+ON CONFLICT (consumer, aggregate_id) DO UPDATE SET version = excluded.version
+"""
+_PARK = 'INSERT INTO parked (consumer, partition, "offset", aggregate_id, reason) VALUES %s ON CONFLICT DO NOTHING'
+
+
+class PostgresStore:
+    """The store of one reaction. Its connection is opened when first needed, and anew after it broke."""
+
+    #: All that PostgreSQL says, but for what it says of the data: that would be said again.
+    unavailable: tuple[type[Exception], ...] = (
+        psycopg2.OperationalError,
+        psycopg2.InterfaceError,
+        psycopg2.ProgrammingError,
+        psycopg2.InternalError,
+        psycopg2.NotSupportedError,
+    )
+
+    def __init__(self, url: str, reaction: Reaction) -> None:
+        self._url = url
+        self._reaction = reaction
+        self._open: Connection | None = None
+
+    def progress(self, partitions: Sequence[int]) -> dict[int, Progress]:
+        """Makes the rows of partitions that were never read, so that there is a row to lock."""
+        name = self._reaction.name
+        with self._connection() as connection, connection.cursor() as cursor:
+            execute_values(cursor, _FIRST_POSITION, [(name, partition, 0) for partition in partitions])
+            cursor.execute(_POSITIONS, (name, list(partitions)))
+            positions = dict(cursor.fetchall())
+            waiting: dict[int, set[str]] = {partition: set() for partition in partitions}
+            cursor.execute(_WAITING, (name, list(partitions)))
+            for partition, aggregate_id in cursor.fetchall():
+                waiting[partition].add(aggregate_id)
+        return {p: Progress(positions[p], frozenset(waiting[p])) for p in partitions}
+
+    def read(self, wanted: Mapping[int, Wanted]) -> Mapping[int, Known]:
+        """Versions only: a reaction has no rows that the engine knows of."""
+        aggregates = [aggregate for want in wanted.values() for aggregate in want.aggregates]
+        with self._connection() as connection, connection.cursor() as cursor:
+            cursor.execute(_VERSIONS, (self._reaction.name, aggregates))
+            versions: dict[str, int] = dict(cursor.fetchall())
+        return {
+            partition: Known({a: versions[a] for a in want.aggregates if a in versions}, {})
+            for partition, want in wanted.items()
+        }
+
+    def apply(self, writes: Sequence[Write]) -> set[int]:
+        """All partitions that are not refused, in one transaction; an exception of the reaction undoes it."""
+        with self._connection() as connection, connection.cursor() as cursor:
+            cursor.execute(_LOCK, (self._reaction.name, [write.partition for write in writes]))
+            stored = dict(cursor.fetchall())
+            accepted = [write for write in writes if stored[write.partition] == write.expected]
+            events = [event for write in accepted for event in write.events]
+            if events:
+                self._reaction.handle(cursor, events)
+            self._keep(cursor, accepted)
+        return {write.partition for write in writes} - {write.partition for write in accepted}
+
+    def _keep(self, cursor: Cursor, writes: Sequence[Write]) -> None:
+        name = self._reaction.name
+        versions = {key: version for write in writes for key, version in write.versions.items()}
+        if versions:
+            cursor.execute(_REMEMBER, (name, list(versions), list(versions.values())))
+        parked = [(name, write.partition, *one) for write in writes for one in write.parked]
+        if parked:
+            execute_values(cursor, _PARK, parked)
+        for write in writes:
+            cursor.execute(_MOVE, (write.position, name, write.partition))
+
+    def _connection(self) -> Connection:
+        """`with` on it commits, or rolls back when its block raises."""
+        if self._open is None or self._open.closed:
+            self._open = psycopg2.connect(
+                self._url,
+                application_name=self._reaction.name,
+                connect_timeout=5,
+                keepalives_idle=5,
+                options="-c statement_timeout=30s -c lock_timeout=10s",
+            )
+        return self._open
