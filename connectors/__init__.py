@@ -1,0 +1,1 @@
+"""The relay: Kafka Connect with Debezium, from the outboxes to the topics."""

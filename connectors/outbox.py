@@ -1,0 +1,190 @@
+"""One Debezium connector for each database that holds outboxes: its configuration and its registration."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from connectors.worker import PASSWORD_VARIABLE
+
+RUNNING_TIMEOUT_S = 60.0
+_POLL_S = 0.1
+
+
+class RelayDown(Exception):
+    """A connector does not run. The text has what Connect says of it."""
+
+
+class Database(NamedTuple):
+    """A database with the outboxes of these services."""
+
+    host: str
+    port: int
+    name: str
+    services: tuple[str, ...]
+
+    @property
+    def outboxes(self) -> tuple[str, ...]:
+        """The tables: every service's schema has the service's name."""
+        return tuple(f"{service}.outbox" for service in self.services)
+
+    @property
+    def connector(self) -> str:
+        """The connector's name, and the prefix of its own topics: unlike that of any other database."""
+        return f"outbox.{self.host}.{self.port}.{self.name}"
+
+    @property
+    def slot(self) -> str:
+        """The replication slot and the publication: the server knows them by database."""
+        return f"{self.name}_outbox"
+
+    @property
+    def heartbeat_topic(self) -> str:
+        """Where the connector notes that it is alive."""
+        return f"__debezium-heartbeat.{self.connector}"
+
+
+def databases(urls: Mapping[str, str]) -> list[Database]:
+    """The distinct databases of the services; `urls` is by service."""
+    found: dict[tuple[str, int, str], list[str]] = {}
+    for service, url in sorted(urls.items()):
+        parts = urlsplit(url)
+        found.setdefault((parts.hostname or "", parts.port or 5432, parts.path[1:]), []).append(service)
+    return [Database(*where, tuple(services)) for where, services in found.items()]
+
+
+def configuration(database: Database) -> dict[str, str]:
+    """The connector's configuration. The password stays in the worker's environment."""
+    return {
+        "connector.class": "io.debezium.connector.postgresql.PostgresConnector",
+        "tasks.max": "1",
+        "database.hostname": database.host,
+        "database.port": str(database.port),
+        "database.dbname": database.name,
+        "database.user": "debezium",
+        "database.password": f"${{env:{PASSWORD_VARIABLE}}}",
+        "topic.prefix": database.connector,
+        "plugin.name": "pgoutput",
+        "slot.name": database.slot,
+        "publication.name": database.slot,
+        "publication.autocreate.mode": "disabled",
+        "table.include.list": ",".join(database.outboxes),
+        **_snapshot(database),
+        **_ROUTER,
+        **_SPEED,
+        **_ENDURANCE,
+    }
+
+
+def register(connect_url: str, database: Database) -> None:
+    """Creates or updates the connector and waits until it runs. Raises RelayDown when it does not."""
+    path = f"/connectors/{database.connector}"
+    wanted = configuration(database)
+    registered = _call(connect_url, "GET", f"{path}/config", missing_ok=True) or {}
+    if {**wanted, "name": database.connector} != registered:
+        _call(connect_url, "PUT", f"{path}/config", wanted)
+    if connector_state(connect_url, database) == "FAILED":
+        # A task that failed stays so until it is told to start again.
+        _call(connect_url, "POST", f"{path}/restart?includeTasks=true&onlyFailed=true")
+    deadline = time.monotonic() + RUNNING_TIMEOUT_S
+    while (state := connector_state(connect_url, database)) != "RUNNING":
+        if state == "FAILED" or time.monotonic() > deadline:
+            raise RelayDown(f"connector {database.connector} is {state}: {_traces(connect_url, database)}")
+        time.sleep(_POLL_S)
+
+
+def connector_state(connect_url: str, database: Database) -> str:
+    """RUNNING, FAILED, or what else Connect says of the connector and its task together."""
+    status = _status(connect_url, database)
+    if not status or not status["tasks"]:
+        return "UNASSIGNED"
+    return next((part["state"] for part in _parts(status) if part["state"] != "RUNNING"), "RUNNING")
+
+
+def _traces(connect_url: str, database: Database) -> Sequence[str]:
+    status = _status(connect_url, database)
+    return [part["trace"] for part in _parts(status) if "trace" in part] if status else []
+
+
+def _parts(status: Any) -> list[dict[str, str]]:
+    return [status["connector"], *status["tasks"]]
+
+
+def _status(connect_url: str, database: Database) -> Any:
+    return _call(connect_url, "GET", f"/connectors/{database.connector}/status", missing_ok=True)
+
+
+def _call(url: str, method: str, path: str, body: object = None, *, missing_ok: bool = False) -> Any:
+    parts = urlsplit(url)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+    try:
+        text = None if body is None else json.dumps(body)
+        connection.request(method, path, text, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        content = answer.read()
+    except (OSError, HTTPException) as error:
+        raise RelayDown(f"Kafka Connect at {url} does not answer: {error!r}") from error
+    finally:
+        connection.close()
+    if answer.status == HTTPStatus.NOT_FOUND and missing_ok:
+        return None
+    if answer.status >= HTTPStatus.BAD_REQUEST:
+        raise RelayDown(f"{method} {path}: {answer.status} {content.decode(errors='replace')}")
+    return json.loads(content) if content else None
+
+
+def _snapshot(database: Database) -> dict[str, str]:
+    """Rows that are older than the connector, or than the offsets it has left, are published again, all of them.
+
+    Readers skip what they have; what they need is the order within an aggregate, which is that of its versions.
+    """
+    overrides = {
+        f"snapshot.select.statement.overrides.{outbox}": f"SELECT * FROM {outbox} ORDER BY version, id"
+        for outbox in database.outboxes
+    }
+    return {
+        "snapshot.mode": "when_needed",
+        "snapshot.select.statement.overrides": ",".join(database.outboxes),
+        **overrides,
+    }
+
+
+_ROUTER = {
+    "key.converter": "org.apache.kafka.connect.storage.StringConverter",
+    # Payloads pass as the bytes they are. Heartbeats are structs, which need a converter that knows structs.
+    "value.converter": "io.debezium.converters.BinaryDataConverter",
+    "value.converter.delegate.converter.type": "org.apache.kafka.connect.json.JsonConverter",
+    "value.converter.delegate.converter.type.schemas.enable": "false",
+    "header.converter": "org.apache.kafka.connect.storage.SimpleHeaderConverter",
+    "extended.headers.enabled": "false",
+    "tombstones.on.delete": "false",
+    "transforms": "outbox",
+    "transforms.outbox.type": "io.debezium.transforms.outbox.EventRouter",
+    "transforms.outbox.route.topic.replacement": "marea.${routedByValue}",
+    # The header `id` comes by itself.
+    "transforms.outbox.table.fields.additional.placement": (
+        "type:header:type,version:header:version,occurred_at:header:occurred_at,traceparent:header:traceparent"
+    ),
+    "transforms.outbox.table.op.invalid.behavior": "fatal",
+}
+_SPEED = {
+    "poll.interval.ms": "2",
+    "max.batch.size": "4096",
+    "max.queue.size": "16384",
+    "producer.override.acks": "all",
+    "producer.override.enable.idempotence": "true",
+    "producer.override.linger.ms": "1",
+    "producer.override.batch.size": "262144",
+    "producer.override.compression.type": "lz4",
+}
+_ENDURANCE = {
+    "errors.tolerance": "none",
+    # PostgreSQL comes back within seconds; until then every second another try, for ever.
+    "errors.max.retries": "-1",
+    "retriable.restart.connector.wait.ms": "1000",
+    # Without heartbeats a quiet outbox beside busy tables would hold back WAL for ever.
+    "heartbeat.interval.ms": "5000",
+}

@@ -1,0 +1,16 @@
+CREATE TABLE IF NOT EXISTS {table:Identifier} (
+    order_id    UUID,
+    version     UInt64,
+    customer_id String,
+    status      LowCardinality(String),
+    reason      String,
+    currency    LowCardinality(String),
+    total_minor Int64,
+    line_count  UInt32,
+    placed_at   DateTime64(6, 'UTC'),
+    updated_at  DateTime64(6, 'UTC'),
+    _topic      LowCardinality(String),
+    _partition  UInt16,
+    _offset     UInt64
+) ENGINE = ReplacingMergeTree(version)
+ORDER BY order_id
