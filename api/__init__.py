@@ -1,0 +1,1 @@
+"""The write side: one folder a service, and what the services share."""

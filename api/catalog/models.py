@@ -1,0 +1,100 @@
+"""What the catalog takes and gives over HTTP."""
+
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from api.batch import MOST_ITEMS, Each
+from api.http import Body, Headers, Id, Path, Text
+
+Name = Annotated[Text, Field(min_length=1)]
+PriceMinor = Annotated[
+    int, Field(ge=0, le=2**63 - 1, description="List price in minor units of the currency.")
+]
+Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217 code.")]
+
+
+class Description(Body):
+    """All that is said of a product. Where it belongs may be unknown: then that is an empty text."""
+
+    name: Name
+    department: Text
+    category: Text
+    brand: Text
+    price_minor: PriceMinor
+    currency: Currency
+
+
+class NewProduct(Description):
+    """A product that comes into the catalog."""
+
+    sku: Id
+
+
+class NewProducts(Body):
+    """Products that come into the catalog together."""
+
+    products: Annotated[list[Each[NewProduct]], Field(min_length=1, max_length=MOST_ITEMS)]
+
+
+def _without_defaults(schema: dict[str, Any]) -> None:
+    for field in schema["properties"].values():
+        del field["default"]
+
+
+class Changes(Body):
+    """The fields to change; those left out stay as they are."""
+
+    model_config = ConfigDict(json_schema_extra=_without_defaults)
+
+    name: Name = ""
+    department: Text = ""
+    category: Text = ""
+    brand: Text = ""
+    price_minor: PriceMinor = 0
+    currency: Currency = ""
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if not self.model_fields_set:
+            raise PydanticCustomError("empty", "Name at least one field to change")
+        return self
+
+
+class Sku(Path):
+    """A product."""
+
+    sku: Id
+
+
+class IfMatch(Headers):
+    """The version that the sender saw."""
+
+    tag: Annotated[
+        str | None,
+        Field(
+            alias="If-Match",
+            pattern=r'^(\*|"[0-9]{1,18}")$',
+            description='The ETag of what the sender saw, such as "3": a change since then gives 412.',
+        ),
+    ] = None
+
+    def version(self) -> int | None:
+        """The version that the sender saw; None if any will do."""
+        return None if self.tag in (None, "*") else int(self.tag.strip('"'))
+
+
+class Product(BaseModel):
+    """A product as it is now."""
+
+    sku: str
+    version: int
+    name: str
+    department: str
+    category: str
+    brand: str
+    price_minor: int = Field(description="List price in minor units of the currency.")
+    currency: str
+    archived: bool
+    updated_at: str

@@ -1,0 +1,102 @@
+"""The catalog over HTTP."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from flask import Response
+from flask_openapi3.openapi import OpenAPI
+
+from api import batch, http
+from api.batch import Results, Unreadable
+from api.catalog import rules, store
+from api.catalog.models import Changes, Description, IfMatch, NewProduct, NewProducts, Product, Sku
+from api.database import Database
+from api.refusals import Conflict
+from schemas.event import Event, iso_utc
+
+database = Database("catalog")
+routes = http.blueprint("catalog")
+
+
+def create_app() -> OpenAPI:
+    """The service, for gunicorn."""
+    return http.create_app(routes, database, "What can be bought, and for how much.")
+
+
+@routes.post("/v1/products", responses={HTTPStatus.CREATED: Product})
+def create_product(body: NewProduct) -> Response:
+    """Creates a product. A sku is never used twice."""
+    event = rules.create(body.sku, body.model_dump(), http.cause())
+    with database.statements() as cursor:
+        if not store.create(cursor, event):
+            raise Conflict(_taken(body.sku))
+    return _reply(event, HTTPStatus.CREATED, {"Location": f"/v1/products/{body.sku}"})
+
+
+@routes.post("/v1/products:batch", responses={HTTPStatus.OK: Results})
+def create_products(body: NewProducts) -> Response:
+    """Creates up to 1,000 products. Each has its own result: 201, 409 when it exists, 422 when not valid."""
+    cause = http.cause()
+    valid = {item.sku: item for item in reversed(body.products) if not isinstance(item, Unreadable)}
+    with database.transaction() as cursor:
+        created = store.create_many(
+            cursor, [rules.create(sku, product.model_dump(), cause) for sku, product in valid.items()]
+        )
+    results: list[dict[str, Any]] = []
+    for item in body.products:
+        if isinstance(item, Unreadable):
+            results.append(batch.unreadable(item))
+        elif item.sku in created:
+            created.remove(item.sku)  # a second one of this sku comes too late
+            results.append(batch.done(item.sku, HTTPStatus.CREATED, 1))
+        else:
+            results.append(batch.refused(item.sku, _taken(item.sku)))
+    return http.reply({"results": results})
+
+
+@routes.put("/v1/products/<sku>", responses={HTTPStatus.OK: Product})
+def replace_product(path: Sku, header: IfMatch, body: Description) -> Response:
+    """Says anew all that is said of a product."""
+    cause = http.cause()
+    return _change(
+        path.sku, lambda now: rules.update(path.sku, now, body.model_dump(), header.version(), cause)
+    )
+
+
+@routes.patch("/v1/products/<sku>", responses={HTTPStatus.OK: Product})
+def change_product(path: Sku, header: IfMatch, body: Changes) -> Response:
+    """Changes some of what is said of a product."""
+    cause = http.cause()
+    changes = body.model_dump(exclude_unset=True)
+    return _change(path.sku, lambda now: rules.update(path.sku, now, changes, header.version(), cause))
+
+
+@routes.delete("/v1/products/<sku>", responses={HTTPStatus.OK: Product})
+def archive_product(path: Sku, header: IfMatch) -> Response:
+    """Takes a product out of the shop, for good."""
+    cause = http.cause()
+    return _change(path.sku, lambda now: rules.archive(path.sku, now, header.version(), cause))
+
+
+@routes.get("/v1/products/<sku>", responses={HTTPStatus.OK: Product})
+def get_product(path: Sku) -> Response:
+    """A product as its view has it."""
+    return http.reply_row(http.views().get("product", path.sku), f"There is no product {path.sku}.")
+
+
+def _change(sku: str, decide: Callable[[rules.Product | None], Event]) -> Response:
+    with database.transaction() as cursor:
+        event = decide(store.lock(cursor, sku))
+        store.update(cursor, event)
+    return _reply(event, HTTPStatus.OK, {})
+
+
+def _reply(event: Event, status: HTTPStatus, headers: dict[str, str]) -> Response:
+    product = rules.evolve(event)
+    row = {**product._asdict(), "updated_at": iso_utc(event.occurred_at)}
+    return http.reply(row, status, {"ETag": http.etag(product.version), **headers})
+
+
+def _taken(sku: str) -> str:
+    return f"There is a product {sku} already: change it with PUT or PATCH."

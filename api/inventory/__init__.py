@@ -1,0 +1,1 @@
+"""The inventory: what is in the warehouse, and what of it is promised to whom."""

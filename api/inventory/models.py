@@ -1,0 +1,89 @@
+"""What the inventory takes and gives over HTTP."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, Field, field_validator
+from pydantic_core import PydanticCustomError
+
+from api.batch import MOST_ITEMS, Each
+from api.http import Body, Headers, Id, Path, Query, Text
+from api.inventory.rules import MOST
+
+Units = Annotated[int, Field(ge=1, le=MOST)]
+
+
+class NewReceipt(Body):
+    """Units that came in."""
+
+    quantity: Units
+
+
+class NewReceiptOf(NewReceipt):
+    """Units of a product that came in."""
+
+    sku: Id
+
+
+class NewReceipts(Body):
+    """Units of several products that came in."""
+
+    receipts: Annotated[list[Each[NewReceiptOf]], Field(min_length=1, max_length=MOST_ITEMS)]
+
+
+class NewAdjustment(Body):
+    """What a count found."""
+
+    quantity: Annotated[
+        int, Field(ge=-MOST, le=MOST, description="Units found; negative when units are missing.")
+    ]
+    reason: Annotated[Text, Field(min_length=1)]
+
+    @field_validator("quantity")
+    @classmethod
+    def _not_zero(cls, quantity: int) -> int:
+        if quantity == 0:
+            raise PydanticCustomError("zero", "Input should not be 0")
+        return quantity
+
+
+class Sku(Path):
+    """A stock item, by its product."""
+
+    sku: Id
+
+
+class Below(Query):
+    """Which stock items to list."""
+
+    below: Annotated[int, Field(ge=0, le=MOST, description="Items with fewer units available than this.")]
+    limit: Annotated[int, Field(ge=1, le=1_000)] = 100
+
+
+class LastEventId(Headers):
+    """Where a stream goes on."""
+
+    positions: Annotated[
+        str | None,
+        Field(
+            alias="Last-Event-ID",
+            pattern=r"^[0-9]{1,18}(-[0-9]{1,18})*$",
+            description="The id of the last change that was seen: the stream goes on after it.",
+        ),
+    ] = None
+
+
+class Stock(BaseModel):
+    """A stock item as it is now."""
+
+    sku: str
+    version: int
+    on_hand: int = Field(description="Units in the warehouse.")
+    reserved: int = Field(description="Of these, units promised to orders.")
+    available: int = Field(description="Of these, units that can be sold.")
+    updated_at: str
+
+
+class StockList(BaseModel):
+    """Stock items, by what is available."""
+
+    stock: list[Stock] = Field(description="Those with the fewest units available first.")

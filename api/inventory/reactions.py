@@ -1,0 +1,57 @@
+"""What the inventory does when orders change."""
+
+from collections.abc import Mapping, Sequence
+
+from psycopg2.extensions import cursor as Cursor
+
+from api import outbox
+from api.cause import Cause
+from api.inventory import rules, store
+from api.inventory.rules import Decision, Line, Reservation, Stock
+from schemas.event import Event
+from streams.consumer import Reaction
+
+
+def reserve_stock(cursor: Cursor, events: Sequence[Event]) -> None:
+    """Reserves stock for orders that were placed, releases that of cancelled ones, in the events' order."""
+    events = [event for event in events if event.type in ("OrderPlaced", "OrderCancelled")]
+    if not events:
+        return
+    reservations = store.reservations(cursor, [event.key for event in events])
+    stocks = store.lock(cursor, _skus(events, reservations))
+    cause = outbox.cause(None)
+    decisions: list[Decision] = []
+    for event in events:
+        decision = _decide(event, reservations, stocks, cause._replace(traceparent=event.traceparent))
+        if decision:
+            decisions.append(decision)
+            reservations[event.key] = decision.reservation
+            stocks.update(rules.stock_after(decision.events))
+    published = [event for decision in decisions for event in decision.events]
+    store.save(cursor, rules.stock_after(published).values(), cause.now)
+    store.keep(
+        cursor, {decision.reservation.order_id: decision.reservation for decision in decisions}, cause.now
+    )
+    outbox.publish(cursor, published)
+
+
+def _decide(
+    event: Event, reservations: Mapping[str, Reservation], stocks: Mapping[str, Stock], cause: Cause
+) -> Decision | None:
+    if event.type == "OrderPlaced":
+        return rules.reserve(event.key, _lines(event), stocks, cause)
+    return rules.release(reservations.get(event.key), stocks, cause)
+
+
+def _lines(placed: Event) -> list[Line]:
+    return [Line(line["sku"], line["quantity"]) for line in placed.data["lines"]]
+
+
+def _skus(events: Sequence[Event], reservations: Mapping[str, Reservation]) -> set[str]:
+    wanted = {line.sku for event in events if event.type == "OrderPlaced" for line in _lines(event)}
+    return wanted | {line.sku for reservation in reservations.values() for line in reservation.lines}
+
+
+REACTIONS: tuple[Reaction, ...] = (
+    Reaction(name="inventory.reservations", service="inventory", topic="marea.order", handle=reserve_stock),
+)

@@ -1,0 +1,52 @@
+"""What orders do when products change, and when the inventory has decided."""
+
+from collections.abc import Sequence
+
+from psycopg2.extensions import cursor as Cursor
+
+from api import outbox
+from api.cause import Cause
+from api.orders import rules, store
+from api.orders.rules import Order
+from schemas.event import Event
+from streams.consumer import Reaction
+
+
+def copy_prices(cursor: Cursor, events: Sequence[Event]) -> None:
+    """Keeps orders' own copy of the catalog: each product as its last event says."""
+    last = {
+        event.key: event
+        for event in events
+        if event.type in ("ProductCreated", "ProductUpdated", "ProductArchived")
+    }
+    if last:
+        store.copy_prices(cursor, list(last.values()))
+
+
+def settle_orders(cursor: Cursor, events: Sequence[Event]) -> None:
+    """Confirms orders whose stock is reserved, rejects those whose is refused; a cancelled one stays so."""
+    answers = {
+        event.key: event for event in events if event.type in ("ReservationMade", "ReservationRefused")
+    }
+    if not answers:
+        return
+    cause = outbox.cause(None)
+    changes: list[tuple[Order, Event]] = []
+    for order_id, order in store.lock(cursor, answers).items():
+        answer = answers[order_id]
+        event = _settle(order, answer, cause._replace(traceparent=answer.traceparent))
+        if event:
+            changes.append((order, event))
+    store.change_many(cursor, changes)
+
+
+def _settle(order: Order, answer: Event, cause: Cause) -> Event | None:
+    if answer.type == "ReservationMade":
+        return rules.confirm(order, cause)
+    return rules.reject(order, answer.data["reason"], cause)
+
+
+REACTIONS: tuple[Reaction, ...] = (
+    Reaction(name="orders.prices", service="orders", topic="marea.product", handle=copy_prices),
+    Reaction(name="orders.outcomes", service="orders", topic="marea.reservation", handle=settle_orders),
+)

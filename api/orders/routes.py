@@ -1,0 +1,130 @@
+"""Orders over HTTP."""
+
+import base64
+import binascii
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from flask import Response
+from flask_openapi3.openapi import OpenAPI
+
+from api import http
+from api.database import Database
+from api.orders import rules, store
+from api.orders.models import CustomerId, IdempotencyKey, NewOrder, Order, OrderId, OrderPage, Page
+from api.orders.rules import Line
+from api.refusals import Conflict, FieldError, Invalid
+from schemas.event import iso_utc
+
+database = Database("orders")
+routes = http.blueprint("orders")
+
+
+def create_app() -> OpenAPI:
+    """The service, for gunicorn."""
+    return http.create_app(routes, database, "Placing orders, and what becomes of them.")
+
+
+@routes.post("/v1/orders", responses={HTTPStatus.CREATED: Order})
+def place_order(header: IdempotencyKey, body: NewOrder) -> Response:
+    """Places an order, at the prices of now.
+
+    Repeated with the same Idempotency-Key and body, it gives the first answer again; another body gets 409.
+    """
+    cause = http.cause()
+    lines = [Line(line.sku, line.quantity) for line in body.lines]
+    request_hash = body.hash()
+    with database.statements() as cursor:
+        prices = store.prices(cursor, [line.sku for line in lines])
+        try:
+            event = rules.place(cause.new_id(), body.customer_id, lines, prices, cause)
+        except Invalid:
+            # A product may have been archived since the key first came: the first answer still holds.
+            placed = store.placed_by(cursor, header.key)
+            if placed is None:
+                raise
+        else:
+            if store.place(cursor, event, header.key, request_hash):
+                return _placed(event.data)
+            placed = store.placed_by(cursor, header.key)
+    assert placed is not None, "orders are never deleted"
+    if placed.request_hash != request_hash:
+        raise Conflict(
+            "This Idempotency-Key came before with another body: choose a new key for a new order."
+        )
+    return _placed(placed.data)
+
+
+@routes.post("/v1/orders/<order_id>/cancel", responses={HTTPStatus.OK: Order})
+def cancel_order(path: OrderId) -> Response:
+    """Takes an order back and frees its stock; one that has been cancelled before stays so."""
+    order_id = str(path.order_id)
+    cause = http.cause()
+    with database.transaction() as cursor:
+        order = store.lock(cursor, [order_id]).get(order_id)
+        event = rules.cancel(order_id, order, cause)
+        if order and event:
+            store.change(cursor, order, event)
+        row = store.read(cursor, order_id)
+    return http.reply(row, headers={"ETag": http.etag(row["version"])})
+
+
+@routes.get("/v1/orders/<order_id>", responses={HTTPStatus.OK: Order})
+def get_order(path: OrderId) -> Response:
+    """An order as its view has it."""
+    order_id = str(path.order_id)
+    return http.reply_row(http.views().get("order", order_id), f"There is no order {order_id}.")
+
+
+@routes.get("/v1/customers/<customer_id>/orders", responses={HTTPStatus.OK: OrderPage})
+def get_customer_orders(path: CustomerId, query: Page) -> Response:
+    """A customer's orders, the newest first."""
+    orders: dict[str, dict[str, Any]] = {}
+    for part in http.views().parts("customer_orders", path.customer_id):
+        orders.update(orjson.loads(part))
+    newest_first = sorted(((row["placed_at"], order_id) for order_id, row in orders.items()), reverse=True)
+    if query.cursor:
+        last = _decode_cursor(query.cursor)
+        newest_first = [place for place in newest_first if place < last]
+    page = newest_first[: query.limit]
+    more = len(newest_first) > len(page)
+    return http.reply(
+        {
+            "orders": [{"id": order_id, **orders[order_id]} for _, order_id in page],
+            "next_cursor": _encode_cursor(*page[-1]) if more else None,
+        }
+    )
+
+
+def _placed(data: dict[str, Any]) -> Response:
+    """The first answer, from what was stored then: the same bytes each time."""
+    placed_at = iso_utc(data["placed_at"])
+    row = {
+        "id": data["order_id"],
+        "version": 1,
+        "customer_id": data["customer_id"],
+        "status": "placed",
+        "reason": None,
+        "currency": data["currency"],
+        "total_minor": data["total_minor"],
+        "lines": data["lines"],
+        "placed_at": placed_at,
+        "updated_at": placed_at,
+    }
+    headers = {"Location": f"/v1/orders/{data['order_id']}", "ETag": http.etag(1)}
+    return http.reply(row, HTTPStatus.CREATED, headers)
+
+
+def _encode_cursor(placed_at: str, order_id: str) -> str:
+    return base64.urlsafe_b64encode(f"{placed_at} {order_id}".encode()).decode()
+
+
+def _decode_cursor(cursor: str) -> tuple[str, str]:
+    try:
+        placed_at, order_id = base64.b64decode(cursor, altchars=b"-_", validate=True).decode().split(" ")
+    except (binascii.Error, ValueError) as error:
+        raise Invalid(
+            "The cursor is not one of ours.", [FieldError("cursor", "is not a next_cursor")]
+        ) from error
+    return placed_at, order_id

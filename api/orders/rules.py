@@ -1,0 +1,147 @@
+"""What may happen to an order: placed, then confirmed or rejected; cancelled unless it was rejected."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+from api.cause import Cause
+from api.refusals import Conflict, FieldError, Invalid, Unknown
+from schemas.event import Event
+
+#: The most that any number in events and tables can be: a signed 64-bit integer.
+MOST = 2**63 - 1
+
+Status = Literal["placed", "confirmed", "rejected", "cancelled"]
+
+
+class Line(NamedTuple):
+    """What a customer asks for: units of one product."""
+
+    sku: str
+    quantity: int
+
+
+class Price(NamedTuple):
+    """A product that can be ordered, as orders know it; `price_minor` is in minor units of `currency`."""
+
+    name: str
+    department: str
+    category: str
+    brand: str
+    price_minor: int
+    currency: str
+
+
+class Order(NamedTuple):
+    """What further decisions about an order need to know of it."""
+
+    id: str
+    version: int
+    status: Status
+    customer_id: str
+    placed_at: datetime
+    currency: str
+    total_minor: int
+    line_count: int
+
+
+def place(
+    order_id: str, customer_id: str, lines: Sequence[Line], prices: Mapping[str, Price], cause: Cause
+) -> Event:
+    """An order at the prices of now. Refused when a line can't be priced, naming every such line."""
+    errors = _errors(lines, prices)
+    if errors:
+        raise Invalid("Some lines can't be ordered.", errors)
+    total_minor = sum(line.quantity * prices[line.sku].price_minor for line in lines)
+    if total_minor > MOST:
+        raise Invalid(
+            "The total is too large.", [FieldError("lines", f"the total is above {MOST} minor units")]
+        )
+    data = {
+        "order_id": order_id,
+        "customer_id": customer_id,
+        "placed_at": cause.now,
+        "currency": prices[lines[0].sku].currency,
+        "total_minor": total_minor,
+        "lines": [_priced(line, prices[line.sku]) for line in lines],
+    }
+    return cause.event("OrderPlaced", order_id, 1, data)
+
+
+def cancel(order_id: str, order: Order | None, cause: Cause) -> Event | None:
+    """Takes an order back; None when it has been already."""
+    if order is None:
+        raise Unknown(f"There is no order {order_id}.")
+    if order.status == "cancelled":
+        return None
+    if order.status == "rejected":
+        raise Conflict(f"Order {order_id} was rejected: there is nothing to cancel.")
+    return _next("OrderCancelled", order, {}, cause)
+
+
+def confirm(order: Order, cause: Cause) -> Event | None:
+    """Stock is reserved; None when the order is past waiting for it."""
+    return _next("OrderConfirmed", order, {}, cause) if order.status == "placed" else None
+
+
+def reject(order: Order, reason: str, cause: Cause) -> Event | None:
+    """Stock can't be reserved; None when the order is past waiting for it."""
+    return _next("OrderRejected", order, {"reason": reason}, cause) if order.status == "placed" else None
+
+
+def evolve(order: Order, event: Event) -> Order:
+    """The order after an event that followed its placing."""
+    statuses: Mapping[str, Status] = {
+        "OrderConfirmed": "confirmed",
+        "OrderRejected": "rejected",
+        "OrderCancelled": "cancelled",
+    }
+    return order._replace(version=event.version, status=statuses[event.type])
+
+
+def _errors(lines: Sequence[Line], prices: Mapping[str, Price]) -> list[FieldError]:
+    errors: list[FieldError] = []
+    first: dict[str, int] = {}
+    currency: str | None = None
+    for number, (sku, _) in enumerate(lines):
+        field = f"lines.{number}.sku"
+        price = prices.get(sku)
+        if sku in first:
+            errors.append(
+                FieldError(field, f"{sku} is in line {first[sku]} already: add their quantities up")
+            )
+        elif price is None:
+            errors.append(FieldError(field, f"there is no product {sku} to order"))
+        elif price.currency != (currency or price.currency):
+            errors.append(
+                FieldError(field, f"{sku} is priced in {price.currency}, lines before it in {currency}")
+            )
+        else:
+            currency = price.currency
+        first.setdefault(sku, number)
+    return errors
+
+
+def _priced(line: Line, price: Price) -> dict[str, Any]:
+    return {
+        "sku": line.sku,
+        "name": price.name,
+        "department": price.department,
+        "category": price.category,
+        "brand": price.brand,
+        "quantity": line.quantity,
+        "unit_price_minor": price.price_minor,
+    }
+
+
+def _next(type_: str, order: Order, data: dict[str, Any], cause: Cause) -> Event:
+    data = {
+        "order_id": order.id,
+        "customer_id": order.customer_id,
+        "placed_at": order.placed_at,
+        "currency": order.currency,
+        "total_minor": order.total_minor,
+        "line_count": order.line_count,
+        **data,
+    }
+    return cause.event(type_, order.id, order.version + 1, data)

@@ -1,0 +1,187 @@
+"""Orders' SQL."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+from psycopg2.extensions import cursor as Cursor
+
+from api import outbox
+from api.orders import rules
+from api.orders.rules import Order, Price
+from schemas.event import Event, iso_utc
+
+_PRICES = """
+SELECT sku, name, department, category, brand, price_minor, currency
+FROM price WHERE sku = ANY(%s) AND NOT archived
+"""
+
+_COPY_PRICES = """
+INSERT INTO price (sku, version, name, department, category, brand, price_minor, currency, archived)
+SELECT * FROM unnest(
+    %s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[],
+    %s::boolean[])
+ON CONFLICT (sku) DO UPDATE SET (version, name, department, category, brand, price_minor, currency, archived)
+    = (excluded.version, excluded.name, excluded.department, excluded.category, excluded.brand,
+       excluded.price_minor, excluded.currency, excluded.archived)
+"""
+
+_PLACE = """
+INSERT INTO orders (id, customer_id, placed_at, currency, total_minor, lines, version, status, updated_at,
+                    idempotency_key, request_hash)
+VALUES (%s, %s, %s, %s, %s, %s, 1, 'placed', %s, %s, %s)
+ON CONFLICT (idempotency_key) DO NOTHING RETURNING id
+"""
+
+_PLACED_BY = """
+SELECT request_hash, id::text, customer_id, placed_at, currency, total_minor, lines::text
+FROM orders WHERE idempotency_key = %s
+"""
+
+_LOCK = """
+SELECT id::text, version, status, customer_id, placed_at, currency, total_minor, jsonb_array_length(lines)
+FROM orders WHERE id = ANY(%s::text[]::uuid[]) ORDER BY id FOR UPDATE
+"""
+
+_CHANGE = (
+    "UPDATE orders SET version = %s, status = %s, reason = %s, updated_at = %s WHERE id = %s RETURNING id"
+)
+
+_CHANGE_MANY = """
+UPDATE orders SET version = new.version, status = new.status, reason = new.reason, updated_at = new.updated_at
+FROM unnest(%s::text[]::uuid[], %s::bigint[], %s::text[], %s::text[], %s::timestamptz[])
+    AS new (id, version, status, reason, updated_at)
+WHERE orders.id = new.id
+"""
+
+_READ = """
+SELECT id::text, version, customer_id, status, reason, currency, total_minor, lines::text, placed_at,
+       updated_at
+FROM orders WHERE id = %s
+"""
+
+#: By topic: every aggregate's id and state, ordered by id, in the shape of its view row.
+STATES: Mapping[str, str] = {
+    "marea.order": """
+SELECT id::text AS id, jsonb_build_object(
+    'id', id, 'version', version, 'customer_id', customer_id, 'status', status, 'reason', reason,
+    'currency', currency, 'total_minor', total_minor, 'lines', lines,
+    'placed_at', to_char(placed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    'updated_at', to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) AS state
+FROM orders ORDER BY orders.id
+""",
+}
+
+_LINE = ("sku", "name", "department", "category", "brand", "quantity", "unit_price_minor")
+
+
+class Placed(NamedTuple):
+    """What was stored when an idempotency key first came: that request's hash, and the event's data."""
+
+    request_hash: bytes
+    data: dict[str, Any]
+
+
+def prices(cursor: Cursor, skus: Collection[str]) -> dict[str, Price]:
+    """The prices of those products that can be ordered."""
+    cursor.execute(_PRICES, (list(skus),))
+    return {sku: Price(*price) for sku, *price in cursor.fetchall()}
+
+
+def copy_prices(cursor: Cursor, products: Sequence[Event]) -> None:
+    """Makes the copy say what the events say; no two may be of one product."""
+    rows = [
+        (
+            event.key,
+            event.version,
+            *(event.data[name] for name in Price._fields),
+            event.type == "ProductArchived",
+        )
+        for event in products
+    ]
+    cursor.execute(_COPY_PRICES, _columns(rows))
+
+
+def place(cursor: Cursor, event: Event, idempotency_key: str, request_hash: bytes) -> bool:
+    """False when the key has been used."""
+    data = event.data
+    params = (
+        data["order_id"],
+        data["customer_id"],
+        data["placed_at"],
+        data["currency"],
+        data["total_minor"],
+        orjson.dumps(data["lines"]).decode(),
+        event.occurred_at,
+        idempotency_key,
+        request_hash,
+    )
+    return outbox.change(cursor, _PLACE, params, event) is not None
+
+
+def placed_by(cursor: Cursor, idempotency_key: str) -> Placed | None:
+    """The order that was placed with this key, as it was then."""
+    cursor.execute(_PLACED_BY, (idempotency_key,))
+    row = cursor.fetchone()
+    if row is None:
+        return None
+    request_hash, order_id, customer_id, placed_at, currency, total_minor, lines = row
+    return Placed(
+        bytes(request_hash),
+        {
+            "order_id": order_id,
+            "customer_id": customer_id,
+            "placed_at": placed_at,
+            "currency": currency,
+            "total_minor": total_minor,
+            "lines": _lines(lines),
+        },
+    )
+
+
+def lock(cursor: Cursor, order_ids: Collection[str]) -> dict[str, Order]:
+    """The orders that exist, which nobody else changes before the transaction ends."""
+    cursor.execute(_LOCK, (list(order_ids),))
+    return {row[0]: Order(*row) for row in cursor.fetchall()}
+
+
+def change(cursor: Cursor, order: Order, event: Event) -> None:
+    """Writes what happened to a locked order, and publishes it."""
+    outbox.change(cursor, _CHANGE, (*_changes(order, event), order.id), event)
+
+
+def change_many(cursor: Cursor, changes: Collection[tuple[Order, Event]]) -> None:
+    """As `change`, for several orders, each once."""
+    if changes:
+        rows = [(order.id, *_changes(order, event)) for order, event in changes]
+        cursor.execute(_CHANGE_MANY, _columns(rows))
+        outbox.publish(cursor, [event for _, event in changes])
+
+
+def read(cursor: Cursor, order_id: str) -> dict[str, Any]:
+    """An order that exists, in the shape of its view row."""
+    cursor.execute(_READ, (order_id,))
+    row = cursor.fetchone()
+    assert row is not None, order_id
+    fields = ("id", "version", "customer_id", "status", "reason", "currency", "total_minor")
+    *values, lines, placed_at, updated_at = row
+    return {
+        **dict(zip(fields, values, strict=True)),
+        "lines": _lines(lines),
+        "placed_at": iso_utc(placed_at),
+        "updated_at": iso_utc(updated_at),
+    }
+
+
+def _changes(order: Order, event: Event) -> tuple[Any, ...]:
+    after = rules.evolve(order, event)
+    return after.version, after.status, event.data.get("reason"), event.occurred_at
+
+
+def _lines(text: str) -> list[dict[str, Any]]:
+    """Lines with their fields in the order that events have them in, which jsonb does not keep."""
+    return [{field: line[field] for field in _LINE} for line in orjson.loads(text)]
+
+
+def _columns(rows: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
