@@ -1,0 +1,1 @@
+"""The `marea` command: the local stack, load, rebuild, verify."""
