@@ -1,0 +1,1 @@
+"""How fast the path is: see path.py."""
