@@ -1,0 +1,137 @@
+"""What every view and every table keeps to; a new one is found by itself."""
+
+import copy
+from collections.abc import Sequence
+from datetime import timedelta
+
+import orjson
+import pytest
+
+from schemas.codec import TYPES
+from schemas.event import Event
+from streams.consumer import Table, View, tables, views
+from streams.runtime import Runtime
+from streams.stores.clickhouse import SQL
+from tests.events import CODEC, LIVES, START, batch, life
+from tests.memory_store import MemoryStore
+
+every_view = pytest.mark.parametrize("view", views().values(), ids=lambda view: view.name)
+every_table = pytest.mark.parametrize("table", tables().values(), ids=lambda table: table.name)
+every_consumer = pytest.mark.parametrize(
+    "consumer", [*views().values(), *tables().values()], ids=lambda consumer: f"{consumer.kind}.{consumer.name}"
+)
+
+
+def applied(consumer: View | Table, events: Sequence[Event]) -> MemoryStore:
+    store = MemoryStore()
+    runtime = Runtime(consumer, store, CODEC)
+    runtime.assign([0])
+    runtime.handle([batch(events)])
+    return store
+
+
+def unknown(event: Event, version: int) -> Event:
+    """An event of a type that only a newer release knows; `record` needs a known type to encode its data."""
+    return event._replace(type="SomethingNew", version=version)
+
+
+def test_every_event_type_has_a_life_to_test_with() -> None:
+    assert {type_ for lives in LIVES.values() for type_, _, _ in lives} >= set(TYPES) - {
+        "ReservationRefused",
+        "OrderRejected",
+    }
+
+
+@every_consumer
+def test_its_topic_is_one_of_the_contract(consumer: View | Table) -> None:
+    assert consumer.topic in {event_type.topic for event_type in TYPES.values()}
+
+
+@every_view
+def test_a_fold_is_pure_and_its_rows_are_json(view: View) -> None:
+    row = None
+    for event in life(view.topic):
+        before, told = copy.deepcopy(row), copy.deepcopy(event)
+        first, second = view.fold(row, event), view.fold(row, event)
+        assert (row, event) == (before, told), "the fold changed what it was given"
+        assert orjson.dumps(first) == orjson.dumps(second)
+        row = first
+    assert row is not None
+
+
+@every_table
+def test_rows_are_pure_and_have_just_the_columns_of_the_sql_file(table: Table) -> None:
+    statement = (SQL / f"{table.name}.sql").read_text()
+    columns = [line.split()[0] for line in statement.splitlines() if line.startswith("    ")]
+    made = 0
+    for event in life(table.topic):
+        told = copy.deepcopy(event)
+        rows = table.rows(event)
+        assert rows == table.rows(event)
+        assert event == told, "rows() changed what it was given"
+        for row in rows:
+            assert sorted([*row, "_topic", "_partition", "_offset"]) == sorted(columns)
+        made += len(rows)
+    assert made
+    assert "PARTITION BY" not in statement, "an insert into several parts is not kept whole or not at all"
+
+
+@every_view
+def test_an_unknown_event_type_leaves_a_view_unchanged(view: View) -> None:
+    events = life(view.topic)
+    row = None
+    for event in events:
+        row = view.fold(row, event)
+        assert view.fold(row, unknown(event, event.version + 1)) is row
+    assert view.fold(None, unknown(events[0], 1)) is None
+    assert view.fold(None, unknown(events[0], 1)._replace(data={})) is None
+    assert isinstance(view.key(unknown(events[0], 1)._replace(data={})), str)
+
+
+@every_table
+def test_an_unknown_event_type_gives_no_rows(table: Table) -> None:
+    for event in life(table.topic):
+        assert table.rows(unknown(event, event.version)) == []
+        assert table.rows(unknown(event, event.version)._replace(data={})) == []
+
+
+@every_view
+def test_duplicates_change_nothing(view: View) -> None:
+    events = life(view.topic)
+    once, twice = applied(view, events), applied(view, [*events, *events])
+    assert (once.rows, once.versions) == (twice.rows, twice.versions)
+    assert not twice.parked[0]
+
+
+@every_table
+def test_duplicates_give_the_same_rows_again(table: Table) -> None:
+    """So that ReplacingMergeTree keeps one of each."""
+    events = life(table.topic)
+    once = [row for _, row in applied(table, events).records[0]]
+    assert [row for _, row in applied(table, [*events, *events]).records[0]] == once + once
+
+
+@every_view
+def test_a_gap_parks(view: View) -> None:
+    first, *_, last = life(view.topic)
+    store = applied(view, [first, last._replace(version=last.version + 1)])
+    assert store.versions[0] == {first.key: 1}
+    assert "gap" in store.parked[0][0].reason
+
+
+@every_view
+def test_two_aggregates_do_not_touch_each_other(view: View) -> None:
+    events = life(view.topic)
+    strangers = [
+        event._replace(key="stranger", data=_renamed(event), occurred_at=START + timedelta(days=event.version))
+        for event in events
+    ]
+    mixed = [event for pair in zip(events, strangers, strict=True) for event in pair]
+    alone, together = applied(view, events), applied(view, mixed)
+    for key, row in alone.rows[0].items():
+        assert together.rows[0][key] == row
+
+
+def _renamed(event: Event) -> dict[str, object]:
+    own = {"sku", "order_id", "customer_id"} & event.data.keys()
+    return event.data | dict.fromkeys(own, "stranger")

@@ -1,0 +1,182 @@
+"""From HTTP to every view and table, on the real stack."""
+
+import threading
+from typing import Any
+
+import orjson
+import pytest
+import requests
+
+from ops.verify import verify
+from streams import settings
+from streams.consumer import tables, views
+from streams.partition import partition_of
+from streams.reader import Views
+from streams.stores.clickhouse import connect as connect_clickhouse
+from tests.stack.shop import Shop, at_once, eventually, lines_of
+
+pytestmark = pytest.mark.usefixtures("stack")
+
+
+def table(query: str, **parameters: Any) -> list[Any]:
+    return list(connect_clickhouse(settings.clickhouse_url()).query(query, parameters).result_rows)
+
+
+def test_an_order_reaches_every_view_and_every_table() -> None:
+    shop = Shop()
+    milk, bread = shop.stocked("milk", 10, 150), shop.stocked("bread", 5, 275)
+    placed = shop.order([(milk, 3), (bread, 1)])
+    assert placed.status_code == 201, placed.text
+    order = placed.json()
+    assert (order["status"], order["total_minor"]) == ("placed", 3 * 150 + 275)
+
+    settled = shop.settled(order["id"])
+    assert settled == order | {"version": 2, "status": "confirmed", "updated_at": settled["updated_at"]}
+    stock = eventually(lambda: next(s for s in [shop.get(f"/stock/{milk}").json()] if s["reserved"] == 3))
+    assert (stock["on_hand"], stock["available"]) == (10, 7)
+    [summary] = [o for o in shop.get(f"/customers/{shop.name}/orders").json()["orders"] if o["id"] == order["id"]]
+    assert summary["total_minor"] == order["total_minor"]
+    assert shop.get(f"/products/{milk}").json()["price_minor"] == 150
+
+    state = "SELECT status, total_minor FROM orders WHERE order_id = {id:UUID}"
+    assert eventually(lambda: table(state, id=order["id"]) == [("confirmed", 725)])
+    lines = "SELECT sku, department, quantity, unit_price_minor FROM order_lines WHERE order_id = {id:UUID} ORDER BY line"
+    assert table(lines, id=order["id"]) == [(milk, "GROCERY", 3, 150), (bread, "GROCERY", 1, 275)]
+    moves = "SELECT kind, on_hand, reserved FROM stock_movements WHERE sku = {sku:String} ORDER BY version"
+    assert eventually(lambda: table(moves, sku=milk) == [("received", 10, 0), ("reserved", 10, 3)])
+    assert eventually(lambda: table("SELECT price_minor FROM products WHERE sku = {sku:String}", sku=bread))
+
+
+def test_an_order_that_stock_does_not_cover_is_rejected_whole() -> None:
+    shop = Shop()
+    milk, bread = shop.stocked("milk", 10), shop.stocked("bread", 1)
+    order = shop.settled(shop.order([(milk, 1), (bread, 2)]).json()["id"])
+    assert (order["status"], order["reason"]) == ("rejected", "not enough stock")
+    assert shop.get(f"/stock/{milk}").json()["reserved"] == 0
+
+
+def test_cancelling_frees_the_stock() -> None:
+    shop = Shop()
+    milk = shop.stocked("milk", 10)
+    order_id = shop.order([(milk, 4)]).json()["id"]
+    shop.settled(order_id)
+    assert shop.post(f"/orders/{order_id}/cancel", {}).json()["status"] == "cancelled"
+    eventually(lambda: shop.get(f"/orders/{order_id}").json()["status"] == "cancelled")
+    eventually(lambda: shop.get(f"/stock/{milk}").json()["available"] == 10)
+
+
+def test_fifty_buyers_of_one_product_never_oversell_it() -> None:
+    shop = Shop()
+    milk = shop.stocked("milk", 60)
+    answers = at_once(lambda n: Shop().order([(milk, 2)], customer=f"buyer-{n}"), 50)
+    statuses = [shop.settled(answer.json()["id"])["status"] for answer in answers]
+    assert (statuses.count("confirmed"), statuses.count("rejected")) == (30, 20)
+    stock = shop.get(f"/stock/{milk}").json()
+    assert (stock["on_hand"], stock["available"]) == (60, 0)
+
+
+def test_a_repeated_key_gives_the_first_answer_and_another_body_is_refused() -> None:
+    shop = Shop()
+    milk = shop.stocked("milk", 100)
+    first = shop.order([(milk, 1)], key=f"key-{shop.name}")
+    shop.settled(first.json()["id"])
+    again = shop.order([(milk, 1)], key=f"key-{shop.name}")
+    assert (again.status_code, again.content) == (first.status_code, first.content)
+    other = shop.order([(milk, 2)], key=f"key-{shop.name}")
+    assert other.status_code == 409
+    assert "Idempotency-Key" in other.json()["detail"]
+
+
+def test_concurrent_repeats_of_a_key_place_one_order() -> None:
+    shop = Shop()
+    milk = shop.stocked("milk", 100)
+    key = f"key-{shop.name}"
+    answers = at_once(lambda _: Shop().order([(milk, 1)], key=key, customer=shop.name), 30)
+    assert len({answer.content for answer in answers}) == 1
+    mixed = at_once(lambda n: Shop().order([(milk, 1 + n % 2)], key=f"{key}-2", customer=shop.name), 30)
+    assert sorted({answer.status_code for answer in mixed}) == [201, 409]
+    assert len({answer.json()["id"] for answer in mixed if answer.ok}) == 1
+
+
+def test_stale_writes_to_a_product_are_refused() -> None:
+    shop = Shop()
+    product = shop.product("milk")
+    sku = product["sku"]
+    assert shop.post("/products", product).status_code == 201
+    url = f"{shop.url}/v1/products/{sku}"
+    changed = shop.http.patch(url, json={"price_minor": 160}, headers={"If-Match": '"1"'}, timeout=30)
+    assert (changed.status_code, changed.json()["version"]) == (200, 2)
+    stale = shop.http.patch(url, json={"price_minor": 170}, headers={"If-Match": '"1"'}, timeout=30)
+    assert stale.status_code == 412
+    eventually(lambda: shop.get(f"/products/{sku}").json().get("price_minor") == 160)
+
+
+def test_a_customers_orders_come_in_pages_newest_first() -> None:
+    shop = Shop()
+    milk = shop.stocked("milk", 100)
+    ids = [shop.order([(milk, 1)], customer=f"c-{shop.name}").json()["id"] for _ in range(7)]
+    for order_id in ids:
+        shop.settled(order_id)
+    seen: list[str] = []
+    cursor = ""
+    while True:
+        page = shop.get(f"/customers/c-{shop.name}/orders?limit=3{cursor}").json()
+        seen += [order["id"] for order in page["orders"]]
+        if page["next_cursor"] is None:
+            break
+        cursor = f"&cursor={page['next_cursor']}"
+    assert seen == ids[::-1]
+
+
+def test_low_stock_is_found_by_what_is_available() -> None:
+    shop = Shop()
+    sku = shop.stocked("rare", 1)
+    eventually(lambda: sku in [row["sku"] for row in shop.get("/stock?below=2&limit=1000").json()["stock"]])
+    shop.settled(shop.order([(sku, 1)]).json()["id"])
+    eventually(lambda: sku in [row["sku"] for row in shop.get("/stock?below=1&limit=1000").json()["stock"]])
+
+
+def test_the_stock_stream_tells_every_change_and_resumes_after_the_last_one_seen() -> None:
+    shop = Shop()
+    sku = shop.stocked("milk", 10)
+    seen, last_id = _listen(shop, sku, 2, None, lambda: [shop.order([(sku, 1)]) for _ in range(2)])
+    assert [change["reserved"] for change in seen] == [1, 2]
+    for _ in range(3):
+        shop.order([(sku, 1)])
+    seen, _ = _listen(shop, sku, 3, last_id, lambda: None)
+    assert [change["reserved"] for change in seen] == [3, 4, 5]
+
+
+def _listen(shop: Shop, sku: str, count: int, last_id: str | None, act: Any) -> tuple[list[dict[str, Any]], str]:
+    headers = {"Last-Event-ID": last_id} if last_id else {}
+    seen: list[dict[str, Any]] = []
+    event_id = ""
+    with requests.get(f"{shop.url}/v1/stock/stream", headers=headers, stream=True, timeout=30) as stream:
+        assert stream.status_code == 200
+        threading.Thread(target=act).start()
+        for line in lines_of(stream):
+            if line.startswith("id: "):
+                event_id = line.removeprefix("id: ")
+            if line.startswith("data: "):
+                change = orjson.loads(line.removeprefix("data: "))
+                seen += [change] if change["sku"] == sku else []
+            if len(seen) == count and not line:
+                return seen, event_id
+    raise AssertionError("the stream ended")
+
+
+def test_rows_lie_in_the_partition_that_readers_look_into() -> None:
+    shop = Shop()
+    shop.stocked("milk", 10)
+    partitions = settings.partitions()
+    reader = Views(settings.redis_url(), partitions)
+    for view in ("product", "stock", "order"):
+        for partition in range(partitions):
+            assert all(partition_of(key, partitions) == partition for key, _ in reader.rows(view, partition))
+
+
+def test_verify_covers_every_view_and_table_and_finds_no_difference() -> None:
+    report = verify()
+    assert report.differences == []
+    compared = {f"view.{name}" for name in views()} | {f"table.{name}" for name in tables()}
+    assert compared <= set(report.checked)

@@ -1,0 +1,268 @@
+"""Bad requests: each gets its own clear problem, before anything is asked of a database."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import orjson
+import pytest
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from werkzeug.test import TestResponse
+
+from api.catalog import routes as catalog
+from api.http import MAX_BODY_BYTES
+from api.inventory import routes as inventory
+from api.orders import routes as orders
+
+PRODUCT = {"name": "Milk", "department": "", "category": "", "brand": "", "price_minor": 1, "currency": "USD"}
+LINE = {"sku": "milk", "quantity": 1}
+ORDER: dict[str, Any] = {"customer_id": "7", "lines": [LINE]}
+KEY = {"Idempotency-Key": "key"}
+UNKNOWN_ORDER = "/v1/orders/01900000-0000-7000-8000-000000000001"
+
+
+class Command(NamedTuple):
+    """A route that takes a body: one that it takes, and the headers that it needs."""
+
+    method: str
+    path: str
+    body: dict[str, Any]
+    headers: dict[str, str]
+
+
+COMMANDS = [
+    Command("POST", "/v1/products", PRODUCT | {"sku": "milk"}, {}),
+    Command("POST", "/v1/products:batch", {"products": [PRODUCT | {"sku": "milk"}]}, {}),
+    Command("PUT", "/v1/products/milk", PRODUCT, {}),
+    Command("PATCH", "/v1/products/milk", {"price_minor": 1}, {}),
+    Command("POST", "/v1/stock/milk/receipts", {"quantity": 1}, {}),
+    Command("POST", "/v1/stock:receive", {"receipts": [{"sku": "milk", "quantity": 1}]}, {}),
+    Command("POST", "/v1/stock/milk/adjustments", {"quantity": 1, "reason": "found"}, {}),
+    Command("POST", "/v1/orders", ORDER, KEY),
+]
+
+
+class Services:
+    """All services at one address, as behind the front door; their databases are down."""
+
+    def __init__(self) -> None:
+        apps = {
+            "products": catalog.create_app(),
+            "stock": inventory.create_app(),
+            "orders": orders.create_app(),
+        }
+        self._clients: dict[str, FlaskClient] = {name: app.test_client() for name, app in apps.items()}
+        self._clients["customers"] = self._clients["orders"]
+
+    def send(self, method: str, path: str, data: Any = None, **headers: str) -> TestResponse:
+        """`data` is a value for JSON, or bytes as they are."""
+        client = self._clients[path.split("/")[2].partition(":")[0].partition("?")[0]]
+        content = data if isinstance(data, bytes) else None if data is None else orjson.dumps(data)
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        sent = {"Content-Type": "application/json"} | names
+        return client.open(path, method=method, data=content, headers=sent)
+
+    def give(self, command: Command, data: Any, **headers: str) -> TestResponse:
+        """Sends other data, or other headers, than the command's."""
+        return self.send(command.method, command.path, data, **(command.headers | headers))
+
+
+@pytest.fixture(scope="module")
+def services() -> Iterator[Services]:
+    with pytest.MonkeyPatch.context() as environment:
+        for service in ("CATALOG", "INVENTORY", "ORDERS"):
+            # Nothing listens on port 1.
+            environment.setenv(f"MAREA_{service}_DATABASE_URL", f"postgresql://{service}@127.0.0.1:1/marea")
+        yield Services()
+
+
+def problem(answer: TestResponse, status: int) -> dict[str, Any]:
+    """The answer as a problem; fails when it is none of that status."""
+    assert answer.status_code == status, answer.text
+    assert answer.mimetype == "application/problem+json"
+    body: dict[str, Any] = answer.get_json(force=True)
+    assert body["status"] == status
+    assert body["title"]
+    assert body["detail"]
+    return body
+
+
+def fields(answer: TestResponse, status: int = 422) -> list[str]:
+    return [error["field"] for error in problem(answer, status)["errors"]]
+
+
+each_command = pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.path)
+
+
+@each_command
+def test_a_good_request_to_a_service_whose_database_is_down_may_be_tried_again(
+    services: Services, command: Command
+) -> None:
+    answer = services.give(command, command.body)
+    problem(answer, 503)
+    assert answer.headers["Retry-After"] == "1"
+
+
+@each_command
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"nonsense",
+        b"{'a': 1}",
+        b'{"a": NaN}',
+        b'{"a": "\xff"}',
+        b'{"a": "\\ud800"}',
+        b"[" * 100_000,
+        b"9" * 400,
+    ],
+    ids=["empty", "cut off", "no JSON", "quotes", "NaN", "not UTF-8", "half a surrogate", "deep", "endless"],
+)
+def test_malformed_json_is_a_bad_request(services: Services, command: Command, content: bytes) -> None:
+    assert "JSON" in problem(services.give(command, content), 400)["detail"]
+
+
+@each_command
+@pytest.mark.parametrize("value", [[], "text", 1, True, "{}", [{}]])
+def test_a_body_that_is_not_an_object_is_refused(services: Services, command: Command, value: Any) -> None:
+    problem(services.give(command, value), 422)
+
+
+@each_command
+@pytest.mark.parametrize(
+    "media_type", ["text/plain", "application/x-www-form-urlencoded", "application/xml", ""]
+)
+def test_another_media_type_is_refused(services: Services, command: Command, media_type: str) -> None:
+    problem(services.give(command, command.body, Content_Type=media_type), 415)
+
+
+@each_command
+def test_a_body_that_is_too_large_is_refused(services: Services, command: Command) -> None:
+    problem(services.give(command, b" " * (MAX_BODY_BYTES + 1)), 413)
+
+
+@each_command
+def test_fields_that_are_unknown_or_missing_are_named(services: Services, command: Command) -> None:
+    assert fields(services.give(command, command.body | {"surprise": 1})) == ["surprise"]
+    if command.method != "PATCH":
+        first = next(iter(command.body))
+        without = {name: value for name, value in command.body.items() if name != first}
+        assert fields(services.give(command, without)) == [first]
+
+
+NOT_COUNTS = ["5", 5.0, 1e3, True, None, [], {}, -1, 2**63, 2**64, 10**300]
+
+
+@pytest.mark.parametrize("value", NOT_COUNTS, ids=lambda value: repr(value)[:20])
+def test_only_whole_numbers_that_fit_are_taken(services: Services, value: Any) -> None:
+    number = json.dumps(value).encode()
+
+    def sent(path: str, body: dict[str, Any], **headers: str) -> list[str]:
+        return fields(services.send("POST", path, orjson.dumps(body).replace(b'"?"', number), **headers))
+
+    assert sent("/v1/products", PRODUCT | {"sku": "milk", "price_minor": "?"}) == ["price_minor"]
+    assert sent("/v1/stock/milk/receipts", {"quantity": "?"}) == ["quantity"]
+    assert sent("/v1/orders", ORDER | {"lines": [LINE, {"sku": "b", "quantity": "?"}]}, **KEY) == [
+        "lines.1.quantity"
+    ]
+    if value != -1:
+        assert sent("/v1/stock/milk/adjustments", {"quantity": "?", "reason": "x"}) == ["quantity"]
+
+
+@pytest.mark.parametrize("value", ["", "a b", "a/b", "\0", "é", "-a", "a" * 65, 5, None, ["a"]], ids=repr)
+def test_only_ids_that_are_safe_in_a_path_are_taken(services: Services, value: Any) -> None:
+    assert fields(services.send("POST", "/v1/products", PRODUCT | {"sku": value})) == ["sku"]
+    assert fields(services.send("POST", "/v1/orders", ORDER | {"customer_id": value}, **KEY)) == [
+        "customer_id"
+    ]
+    lines = {"lines": [LINE, {"sku": value, "quantity": 1}]}
+    assert fields(services.send("POST", "/v1/orders", ORDER | lines, **KEY)) == ["lines.1.sku"]
+
+
+@pytest.mark.parametrize("value", ["\0", "a\0b", "a\nb", "\x7f", "a" * 201, 5, None, True], ids=repr)
+def test_only_text_that_can_be_kept_is_taken(services: Services, value: Any) -> None:
+    assert fields(services.send("PATCH", "/v1/products/milk", {"brand": value})) == ["brand"]
+    reason = {"quantity": 1, "reason": value}
+    assert fields(services.send("POST", "/v1/stock/milk/adjustments", reason)) == ["reason"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "wrong"),
+    [
+        ("POST", "/v1/products", PRODUCT | {"sku": "milk", "currency": "usd"}, "currency"),
+        ("POST", "/v1/products", PRODUCT | {"sku": "milk", "name": ""}, "name"),
+        ("PATCH", "/v1/products/milk", {}, "body"),
+        ("POST", "/v1/products:batch", {"products": []}, "products"),
+        ("POST", "/v1/products:batch", {"products": [{}] * 1_001}, "products"),
+        ("POST", "/v1/stock:receive", {"receipts": []}, "receipts"),
+        ("POST", "/v1/stock/milk/adjustments", {"quantity": 0, "reason": "x"}, "quantity"),
+        ("POST", "/v1/orders", ORDER | {"lines": []}, "lines"),
+        ("POST", "/v1/orders", ORDER | {"lines": [LINE] * 501}, "lines"),
+        ("POST", "/v1/orders", ORDER | {"lines": [LINE | {"quantity": 100_001}]}, "lines.0.quantity"),
+        (
+            "POST",
+            "/v1/orders",
+            ORDER | {"lines": [LINE | {"unit_price_minor": 1}]},
+            "lines.0.unit_price_minor",
+        ),
+        ("GET", "/v1/stock", None, "below"),
+        ("GET", "/v1/stock?below=x", None, "below"),
+        ("GET", "/v1/stock?below=1&limit=0", None, "limit"),
+        ("GET", "/v1/stock?below=1&other=0", None, "other"),
+        ("GET", "/v1/orders/unknown", None, "order_id"),
+        ("POST", "/v1/orders/unknown/cancel", None, "order_id"),
+        ("GET", "/v1/customers/7/orders?limit=1001", None, "limit"),
+        ("GET", "/v1/customers/a%00/orders", None, "customer_id"),
+        ("GET", "/v1/customers/%ff/orders", None, "customer_id"),
+        ("GET", "/v1/products/%00", None, "sku"),
+    ],
+)
+def test_the_field_that_is_wrong_is_named(
+    services: Services, method: str, path: str, body: dict[str, Any] | None, wrong: str
+) -> None:
+    assert fields(services.send(method, path, body, **KEY)) == [wrong]
+
+
+@pytest.mark.parametrize("key", [None, "", "a b", "é", "a" * 201])
+def test_an_order_needs_an_idempotency_key(services: Services, key: str | None) -> None:
+    headers = {} if key is None else {"Idempotency-Key": key}
+    assert fields(services.send("POST", "/v1/orders", ORDER, **headers), 400) == ["Idempotency-Key"]
+
+
+@pytest.mark.parametrize("tag", ["1", "x", '"', '"x"', '"-1"', 'W/"1"', '"1", "2"', '"9999999999999999999"'])
+def test_a_version_that_is_not_ours_is_a_bad_request(services: Services, tag: str) -> None:
+    assert fields(services.send("DELETE", "/v1/products/milk", If_Match=tag), 400) == ["If-Match"]
+
+
+@pytest.mark.parametrize("event_id", ["x", "-1", "1-", "1--2", "1 2", "99999999999999999999"])
+def test_an_event_id_that_is_not_ours_is_a_bad_request(services: Services, event_id: str) -> None:
+    headers = {"Last-Event-ID": event_id}
+    assert fields(services.send("GET", "/v1/stock/stream", **headers), 400) == ["Last-Event-ID"]
+
+
+def test_what_is_not_there_is_a_problem_too(services: Services) -> None:
+    problem(services.send("GET", "/v1/products/a/b/c"), 404)
+    answer = services.send("PUT", "/v1/products", {})
+    problem(answer, 405)
+    assert "POST" in answer.headers["Allow"]
+
+
+texts = st.text(st.sampled_from('a5\0\n"\\é\u2028😀'), max_size=8)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@each_command
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+@given(data=st.data())
+def test_nothing_that_is_sent_is_our_fault(services: Services, command: Command, data: st.DataObject) -> None:
+    spoiled = command.body | data.draw(st.dictionaries(st.sampled_from(sorted(command.body)), json_values))
+    assert services.give(command, spoiled).status_code in (422, 503)
+    raw = data.draw(st.binary(max_size=100))
+    assert services.give(command, raw).status_code in (400, 422)

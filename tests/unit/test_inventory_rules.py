@@ -1,0 +1,186 @@
+"""The rules of the inventory: given stock, when a command comes, then these events or a refusal."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from api.inventory import rules
+from api.inventory.rules import MOST, Decision, Line, Reservation, Stock
+from api.refusals import Conflict, Refused, Unknown
+from schemas.event import Event
+from tests.unit.causes import cause
+
+MILK = Stock("milk", version=4, on_hand=10, reserved=3)
+BREAD = Stock("bread", version=1, on_hand=2)
+STOCKS = {"milk": MILK, "bread": BREAD}
+
+
+def test_a_receipt_adds_to_what_is_on_hand() -> None:
+    event = rules.receive(MILK, 5, cause())
+    assert (event.type, event.key, event.version) == ("StockReceived", "milk", 5)
+    assert event.data == {"sku": "milk", "quantity": 5, "on_hand": 15, "reserved": 3}
+
+
+def test_the_first_receipt_makes_version_1() -> None:
+    assert rules.evolve(rules.receive(Stock("milk"), 5, cause())) == Stock("milk", 1, 5, 0)
+
+
+def test_more_than_can_be_counted_is_refused() -> None:
+    assert rules.evolve(rules.receive(MILK, MOST - 10, cause())).on_hand == MOST
+    with pytest.raises(Conflict, match="counted"):
+        rules.receive(MILK, MOST - 9, cause())
+    with pytest.raises(Conflict, match="counted"):
+        rules.adjust("milk", MILK, MOST - 9, "found", cause())
+
+
+def test_an_adjustment_changes_what_is_on_hand_and_says_why() -> None:
+    event = rules.adjust("milk", MILK, -2, "broken", cause())
+    assert event.type == "StockAdjusted"
+    assert event.data == {"sku": "milk", "quantity": -2, "reason": "broken", "on_hand": 8, "reserved": 3}
+
+
+def test_units_that_are_promised_cannot_be_adjusted_away() -> None:
+    assert rules.evolve(rules.adjust("milk", MILK, -7, "gone", cause())).available == 0
+    with pytest.raises(Conflict, match="7 available"):
+        rules.adjust("milk", MILK, -8, "gone", cause())
+
+
+def test_stock_that_was_never_received_cannot_be_adjusted() -> None:
+    with pytest.raises(Unknown):
+        rules.adjust("milk", None, 1, "found", cause())
+
+
+def test_a_reservation_promises_every_line() -> None:
+    decision = rules.reserve("order", [Line("milk", 7), Line("bread", 1)], STOCKS, cause())
+    assert decision.reservation == Reservation("order", 1, "made", [Line("milk", 7), Line("bread", 1)])
+    assert [(event.type, event.key, event.version) for event in decision.events] == [
+        ("StockReserved", "milk", 5),
+        ("StockReserved", "bread", 2),
+        ("ReservationMade", "order", 1),
+    ]
+    assert decision.events[0].data == {
+        "sku": "milk",
+        "order_id": "order",
+        "quantity": 7,
+        "on_hand": 10,
+        "reserved": 10,
+    }
+
+
+def test_one_line_that_is_short_refuses_all_and_says_which() -> None:
+    lines = [Line("milk", 8), Line("bread", 1), Line("wine", 1)]
+    decision = rules.reserve("order", lines, STOCKS, cause())
+    assert decision.reservation.status == "refused"
+    [event] = decision.events
+    assert (event.type, event.key, event.version) == ("ReservationRefused", "order", 1)
+    assert event.data == {
+        "order_id": "order",
+        "reason": "not enough stock",
+        "shortages": [
+            {"sku": "milk", "requested": 8, "available": 7},
+            {"sku": "wine", "requested": 1, "available": 0},
+        ],
+    }
+
+
+def test_a_release_frees_what_was_promised_once() -> None:
+    made = rules.reserve("order", [Line("milk", 7)], STOCKS, cause())
+    stocks = STOCKS | rules.stock_after(made.events)
+    released = rules.release(made.reservation, stocks, cause())
+    assert released is not None
+    assert [(event.type, event.version) for event in released.events] == [
+        ("StockReleased", 6),
+        ("ReservationReleased", 2),
+    ]
+    assert rules.stock_after(released.events)["milk"] == MILK._replace(version=6)
+    assert rules.release(released.reservation, stocks, cause()) is None
+
+
+def test_there_is_nothing_to_release_where_nothing_was_promised() -> None:
+    refused = rules.reserve("order", [Line("wine", 1)], STOCKS, cause())
+    assert rules.release(refused.reservation, STOCKS, cause()) is None
+    assert rules.release(None, STOCKS, cause()) is None
+
+
+skus = st.sampled_from(["milk", "bread", "wine"])
+quantities = st.integers(1, 20)
+orders = st.dictionaries(skus, quantities, min_size=1).map(
+    lambda lines: [Line(*line) for line in lines.items()]
+)
+
+
+@given(st.dictionaries(skus, st.integers(0, 30)), orders)
+def test_a_reservation_is_made_for_all_lines_or_for_none(on_hand: dict[str, int], lines: list[Line]) -> None:
+    stocks = {sku: Stock(sku, 1, units) for sku, units in on_hand.items()}
+    decision = rules.reserve("order", lines, stocks, cause())
+    reserved = [event for event in decision.events if event.type == "StockReserved"]
+    covered = all(line.quantity <= on_hand.get(line.sku, 0) for line in lines)
+    assert decision.reservation.status == ("made" if covered else "refused")
+    assert [Line(event.key, event.data["quantity"]) for event in reserved] == (lines if covered else [])
+
+
+class Warehouse(RuleBasedStateMachine):
+    """Any interleaving of commands."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stocks: dict[str, Stock] = {}
+        self.reservations: list[Reservation] = []
+
+    @rule(sku=skus, quantity=quantities)
+    def receive(self, sku: str, quantity: int) -> None:
+        self._happened([rules.receive(self.stocks.get(sku, Stock(sku)), quantity, cause())])
+
+    @rule(sku=skus, quantity=st.integers(-20, 20).filter(bool))
+    def adjust(self, sku: str, quantity: int) -> None:
+        self._unless_refused(lambda: [rules.adjust(sku, self.stocks.get(sku), quantity, "counted", cause())])
+
+    @rule(lines=orders)
+    def reserve(self, lines: list[Line]) -> None:
+        self._decided(rules.reserve(f"order-{len(self.reservations)}", lines, self.stocks, cause()), None)
+
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        if self.reservations:
+            number = data.draw(st.integers(0, len(self.reservations) - 1))
+            decision = rules.release(self.reservations[number], self.stocks, cause())
+            if decision:
+                self._decided(decision, number)
+
+    @invariant()
+    def stock_is_never_below_zero(self) -> None:
+        assert all(stock.available >= 0 and stock.reserved >= 0 for stock in self.stocks.values())
+
+    @invariant()
+    def what_is_reserved_is_what_made_reservations_hold(self) -> None:
+        held = dict.fromkeys(self.stocks, 0)
+        for reservation in self.reservations:
+            for line in reservation.lines if reservation.status == "made" else ():
+                held[line.sku] += line.quantity
+        assert held == {sku: stock.reserved for sku, stock in self.stocks.items()}
+
+    def _decided(self, decision: Decision, number: int | None) -> None:
+        self._happened([event for event in decision.events if event.type.startswith("Stock")])
+        if number is None:
+            self.reservations.append(decision.reservation)
+        else:
+            assert decision.reservation.version == self.reservations[number].version + 1
+            self.reservations[number] = decision.reservation
+
+    def _unless_refused(self, decide: Callable[[], list[Event]]) -> None:
+        try:
+            events = decide()
+        except Refused:
+            return
+        self._happened(events)
+
+    def _happened(self, events: list[Event]) -> None:
+        for event in events:
+            assert event.version == self.stocks.get(event.key, Stock(event.key)).version + 1
+            self.stocks[event.key] = rules.evolve(event)
+
+
+TestAnyInterleavingOfCommands = Warehouse.TestCase

@@ -1,0 +1,140 @@
+"""What counts as a difference: with sides that are written here, changed from one look to the next."""
+
+from collections.abc import Collection, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+from ops.sides import Part, States
+from ops.verify import MISSING, WHOLE_ROW, Difference, compare
+from streams.consumer import Row
+from streams.partition import partition_of
+
+Rows = dict[str, Row]
+
+
+class Sides:
+    """One view, whose two sides are the next of `looks`; the last of them stays."""
+
+    def __init__(self, *looks: tuple[Rows, Rows]) -> None:
+        self.looks = list(looks)
+        self.taken = 0
+
+    def parts(self, names: Collection[str] | None = None) -> Iterator[tuple[str, list[Part]]]:
+        expected, actual = self.looks[min(self.taken, len(self.looks) - 1)]
+        self.taken += 1
+        yield "view.order", [Part(0, expected.items(), actual.items())]
+
+
+class Passage:
+    """Is complete when it has been asked so many times."""
+
+    def __init__(self, asked: int) -> None:
+        self.left = asked
+
+    def is_complete(self) -> bool:
+        self.left -= 1
+        return self.left <= 0
+
+
+def no_pause() -> None:
+    """Time does not matter here."""
+
+
+def found(sides: Sides, passage: int = 3) -> list[Difference]:
+    verified = compare(sides, lambda names: Passage(passage), no_pause)
+    assert verified.totals()["differences"] == len({difference.key for difference in verified.differences})
+    return verified.differences
+
+
+def test_equal_sides_are_looked_at_once() -> None:
+    sides = Sides(({"a": {"version": 1}}, {"a": {"version": 1}}))
+    assert found(sides) == []
+    assert sides.taken == 1
+
+
+def test_the_order_of_fields_and_the_type_of_times_do_not_matter() -> None:
+    moment = datetime(2026, 11, 21, 6, 47, 0, 1, UTC)
+    order_id = "0190a000-0000-7000-8000-000000000000"
+    expected = {"a": {"id": order_id, "at": moment}}
+    assert found(Sides((expected, {"a": {"at": moment.replace(tzinfo=None), "id": UUID(order_id)}}))) == []
+
+
+def test_a_changed_field_is_named_with_both_values() -> None:
+    sides = Sides(({"a": {"version": 2, "status": "confirmed"}}, {"a": {"version": 2, "status": "placed"}}))
+    assert found(sides) == [Difference("view.order", "a", "status", "confirmed", "placed")]
+
+
+def test_a_field_without_a_value_is_not_the_same_as_no_field() -> None:
+    sides = Sides(({"a": {"version": 1, "reason": None}}, {"a": {"version": 1}}))
+    assert found(sides) == [Difference("view.order", "a", "reason", None, MISSING)]
+
+
+def test_a_row_of_one_side_is_a_difference_as_a_whole() -> None:
+    sides = Sides(({"a": {"version": 1}}, {"b": {"version": 1}}))
+    assert found(sides) == [
+        Difference("view.order", "a", WHOLE_ROW, {"version": 1}, None),
+        Difference("view.order", "b", WHOLE_ROW, None, {"version": 1}),
+    ]
+
+
+def test_what_arrives_late_is_no_difference() -> None:
+    """And nothing is waited for once it has arrived."""
+    late = Sides(({"a": {"version": 1}}, {}), ({"a": {"version": 1}}, {"a": {"version": 1}}))
+    assert found(late, passage=1_000) == []
+    assert late.taken == 2
+
+
+def test_what_keeps_moving_is_no_difference() -> None:
+    """Each look finds the view one version behind: what it lacked at the look before, it has."""
+    moving = Sides(*(({"a": {"version": n + 1}}, {"a": {"version": n}}) for n in range(5)))
+    assert found(moving) == []
+
+
+def test_only_one_side_moving_is_no_difference() -> None:
+    """The view was ahead of what was read of PostgreSQL, then behind: it has the same row both times."""
+    sides = Sides(
+        ({"a": {"version": 1}}, {"a": {"version": 2}}), ({"a": {"version": 3}}, {"a": {"version": 2}})
+    )
+    assert found(sides, passage=1) == []
+
+
+def test_a_difference_stands_only_when_everything_has_passed() -> None:
+    """Looks go on for as long as what there was at the first one is under way."""
+    sides = Sides(*[({"a": {"version": 1}}, {})] * 5, ({"a": {"version": 1}}, {"a": {"version": 1}}))
+    assert found(sides, passage=6) == []
+    sides.taken = 0
+    assert len(found(sides, passage=4)) == 1
+
+
+def test_the_last_row_of_a_key_counts() -> None:
+    """A scan of Redis may give a row before and after it changed."""
+
+    class Scanned(Sides):
+        def parts(self, names: Collection[str] | None = None) -> Iterator[tuple[str, list[Part]]]:
+            yield (
+                "view.order",
+                [Part(0, [("a", {"version": 2})], [("a", {"version": 1}), ("a", {"version": 2})])],
+            )
+
+    assert found(Scanned()) == []
+
+
+def test_the_same_key_in_two_partitions_is_two_rows() -> None:
+    class Spread(Sides):
+        def parts(self, names: Collection[str] | None = None) -> Iterator[tuple[str, list[Part]]]:
+            yield (
+                "view.order",
+                [Part(0, [("a", {"n": 1})], [("a", {"n": 1})]), Part(1, [("a", {"n": 2})], [])],
+            )
+
+    assert found(Spread()) == [Difference("view.order", "a", WHOLE_ROW, {"n": 2}, None)]
+
+
+def test_states_are_kept_by_partition(tmp_path: Path) -> None:
+    states = States(tmp_path, 4)
+    states.keep((f"order-{n}", f'{{"n": {n}}}') for n in range(100))
+    for partition in range(4):
+        expected = [n for n in range(100) if partition_of(f"order-{n}", 4) == partition]
+        assert [state["n"] for state in states.of(partition)] == expected
+    assert sorted(state["n"] for state in states.every()) == list(range(100))
