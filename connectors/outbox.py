@@ -8,14 +8,23 @@ from http.client import HTTPConnection, HTTPException
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
 from connectors.worker import PASSWORD_VARIABLE
 
 RUNNING_TIMEOUT_S = 60.0
 _POLL_S = 0.1
+_BUSY_TIMEOUT_S = 30.0
+#: Connect answers so while its workers share out connectors anew: 409 as documented, 500 for some requests.
+_BUSY = {HTTPStatus.CONFLICT, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE}
 
 
 class RelayDown(Exception):
     """A connector does not run. The text has what Connect says of it."""
+
+
+class _RelayBusy(RelayDown):
+    """Connect can't say now; every request of ours may be repeated."""
 
 
 class Database(NamedTuple):
@@ -117,6 +126,12 @@ def _status(connect_url: str, database: Database) -> Any:
     return _call(connect_url, "GET", f"/connectors/{database.connector}/status", missing_ok=True)
 
 
+@retry(
+    retry=retry_if_exception_type(_RelayBusy),
+    wait=wait_random_exponential(multiplier=0.1, max=2),
+    stop=stop_after_delay(_BUSY_TIMEOUT_S),
+    reraise=True,
+)
 def _call(url: str, method: str, path: str, body: object = None, *, missing_ok: bool = False) -> Any:
     parts = urlsplit(url)
     connection = HTTPConnection(parts.hostname or "", parts.port, timeout=30)
@@ -132,7 +147,8 @@ def _call(url: str, method: str, path: str, body: object = None, *, missing_ok: 
     if answer.status == HTTPStatus.NOT_FOUND and missing_ok:
         return None
     if answer.status >= HTTPStatus.BAD_REQUEST:
-        raise RelayDown(f"{method} {path}: {answer.status} {content.decode(errors='replace')}")
+        refusal = _RelayBusy if answer.status in _BUSY else RelayDown
+        raise refusal(f"{method} {path}: {answer.status} {content.decode(errors='replace')}")
     return json.loads(content) if content else None
 
 
@@ -171,7 +187,7 @@ _ROUTER = {
     "transforms.outbox.table.op.invalid.behavior": "fatal",
 }
 _SPEED = {
-    "poll.interval.ms": "2",
+    "poll.interval.ms": "5",
     "max.batch.size": "4096",
     "max.queue.size": "16384",
     "producer.override.acks": "all",
@@ -185,6 +201,10 @@ _ENDURANCE = {
     # PostgreSQL comes back within seconds; until then every second another try, for ever.
     "errors.max.retries": "-1",
     "retriable.restart.connector.wait.ms": "1000",
-    # Without heartbeats a quiet outbox beside busy tables would hold back WAL for ever.
-    "heartbeat.interval.ms": "5000",
+    # PostgreSQL tells the connector nothing of transactions beside the outboxes, so a quiet outbox beside busy
+    # tables would hold back WAL for ever. Each heartbeat writes a message into the WAL, which gives the connector
+    # a new place to confirm; the next heartbeat carries that place to Kafka.
+    "heartbeat.interval.ms": "1000",
+    "heartbeat.action.query": "SELECT pg_logical_emit_message(true, 'heartbeat', '')",
+    "message.prefix.exclude.list": "heartbeat",
 }

@@ -125,12 +125,33 @@ def test_registering_again_changes_nothing(stack: Stack, database: Database) -> 
     assert before["tasks"][0]["state"] == "RUNNING"
 
 
+def test_a_quiet_outbox_holds_back_no_wal(stack: Stack, database: Database) -> None:
+    connection = psycopg2.connect(stack.layout.database_url("admin"))
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        # Beside the outboxes: the connector hears nothing of it.
+        cursor.execute("CREATE TABLE beside AS SELECT generate_series(1, 1000)")
+        cursor.execute("DROP TABLE beside")
+        cursor.execute("SELECT pg_current_wal_lsn()::text")
+        [written] = cursor.fetchone() or [None]
+
+        def confirmed() -> bool:
+            cursor.execute(
+                "SELECT confirmed_flush_lsn >= %s::pg_lsn FROM pg_replication_slots WHERE slot_name = %s",
+                (written, database.slot),
+            )
+            return bool(cursor.fetchone() == (True,))
+
+        eventually(confirmed)
+    connection.close()
+
+
 @pytest.mark.parametrize("lost", ["offsets", "slot", "offsets and slot"])
 def test_what_was_written_while_nobody_captured_it_arrives_whole_and_in_order(
     stack: Stack, database: Database, outbox: Any, lost: str
 ) -> None:
     connector = f"{stack.layout.environment['MAREA_CONNECT_URL']}/connectors/{database.connector}"
-    requests.put(f"{connector}/stop", timeout=10).raise_for_status()
+    eventually(lambda: requests.put(f"{connector}/stop", timeout=10).ok)
     eventually(
         lambda: requests.get(f"{connector}/status", timeout=10).json()["connector"]["state"] == "STOPPED"
     )
@@ -145,7 +166,7 @@ def test_what_was_written_while_nobody_captured_it_arrives_whole_and_in_order(
     with outbox, outbox.cursor() as cursor:
         for key, version in events:
             publish(cursor, key, version)
-    requests.put(f"{connector}/resume", timeout=10).raise_for_status()
+    eventually(lambda: requests.put(f"{connector}/resume", timeout=10).ok)
     register_connectors(stack.layout)
     eventually(lambda: {key for key in keys if versions(read(keys), key)[-1:] == [20]} == keys)
     messages = read(keys)

@@ -1,6 +1,14 @@
-"""One connector for each database, whatever the services' addresses are."""
+"""One connector for each database, whatever the services' addresses are, and registered when Connect is busy."""
 
-from connectors.outbox import configuration, databases
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+
+import pytest
+
+from connectors.outbox import RelayDown, configuration, connector_state, databases
 
 URLS = {
     "orders": "postgresql://orders:pw@one:5432/marea",
@@ -30,3 +38,44 @@ def test_a_connector_captures_the_outboxes_and_nothing_else() -> None:
 
 def test_no_password_is_in_a_configuration() -> None:
     assert configuration(databases(URLS)[0])["database.password"] == "${env:MAREA_DEBEZIUM_PASSWORD}"
+
+
+@contextmanager
+def connect_that_answers(*answers: tuple[int, object]) -> Iterator[str]:
+    """The address of a server that gives these answers, one a request."""
+    left = iter(answers)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = next(left)
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(json.dumps(body).encode())
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.mark.parametrize("busy", [409, 500, 503])
+def test_connect_is_asked_again_while_its_workers_share_out_connectors(busy: int) -> None:
+    running = {"connector": {"state": "RUNNING"}, "tasks": [{"state": "RUNNING"}]}
+    with connect_that_answers((busy, {"message": "a rebalance is expected"}), (200, running)) as url:
+        assert connector_state(url, databases(URLS)[0]) == "RUNNING"
+
+
+def test_what_connect_refuses_is_not_asked_again() -> None:
+    with (
+        connect_that_answers((400, {"message": "no such class"})) as url,
+        pytest.raises(RelayDown, match="no such class"),
+    ):
+        connector_state(url, databases(URLS)[0])
