@@ -93,11 +93,11 @@ class ClickHouseStore:
     def apply(self, writes: Sequence[Write]) -> set[int]:
         """One insert for all partitions that are not refused."""
         live = self._fixed or self.live_generation()
-        positions, _ = self._stored(live)
+        positions = _positions(self._client(), generation_table(self._table.name, live))
         accepted = [
             write
             for write in writes
-            # Events without rows leave no trace: what is stored may be behind, but never ahead.
+            # Events without rows leave no trace, parked ones none here: what is stored may be behind, never ahead.
             if self._generations[write.partition] == live and positions.get(write.partition, 0) <= write.expected
         ]
         self._park(live, accepted)

@@ -1,26 +1,36 @@
 """Reactions in the PostgreSQL of the service that reacts: its changes, its outbox and the position, one commit."""
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
+from typing import Any
 
 import psycopg2
-from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
 
 from streams.consumer import Reaction
+from streams.prepared import PreparedConnection, connect
 from streams.stores import Known, Progress, Wanted, Write
 
 _POSITIONS = "SELECT partition, next_offset FROM position WHERE consumer = %s AND partition = ANY(%s)"
 _WAITING = "SELECT partition, aggregate_id FROM parked WHERE consumer = %s AND partition = ANY(%s)"
 _VERSIONS = "SELECT aggregate_id, version FROM version WHERE consumer = %s AND aggregate_id = ANY(%s)"
 _FIRST_POSITION = "INSERT INTO position (consumer, partition, next_offset) VALUES %s ON CONFLICT DO NOTHING"
-# In partition order, so that two workers that hold the same partitions for a moment wait and do not deadlock.
-_LOCK = _POSITIONS + " ORDER BY partition FOR UPDATE"
-_MOVE = "UPDATE position SET next_offset = %s WHERE consumer = %s AND partition = %s"
-_REMEMBER = """
-INSERT INTO version (consumer, aggregate_id, version)
-SELECT %s, aggregate_id, version FROM unnest(%s::text[], %s::bigint[]) AS applied (aggregate_id, version)
-ON CONFLICT (consumer, aggregate_id) DO UPDATE SET version = excluded.version
+# The fence: positions move, and versions with them, where the stored position is the expected one.
+_MOVE = """
+WITH moved AS (
+    UPDATE position SET next_offset = wanted.next_offset
+    FROM unnest(%s::integer[], %s::bigint[], %s::bigint[]) AS wanted (partition, expected, next_offset)
+    WHERE consumer = %s AND position.partition = wanted.partition AND position.next_offset = wanted.expected
+    RETURNING position.partition
+), remembered AS (
+    INSERT INTO version (consumer, aggregate_id, version)
+    SELECT %s, aggregate_id, version
+    FROM unnest(%s::integer[], %s::text[], %s::bigint[]) AS applied (partition, aggregate_id, version)
+    JOIN moved USING (partition)
+    ON CONFLICT (consumer, aggregate_id) DO UPDATE SET version = excluded.version
+)
+SELECT partition FROM moved
 """
 _PARK = 'INSERT INTO parked (consumer, partition, "offset", aggregate_id, reason) VALUES %s ON CONFLICT DO NOTHING'
 
@@ -40,7 +50,7 @@ class PostgresStore:
     def __init__(self, url: str, reaction: Reaction) -> None:
         self._url = url
         self._reaction = reaction
-        self._open: Connection | None = None
+        self._open: PreparedConnection | None = None
 
     def progress(self, partitions: Sequence[int]) -> dict[int, Progress]:
         """Makes the rows of partitions that were never read, so that there is a row to lock."""
@@ -68,35 +78,37 @@ class PostgresStore:
 
     def apply(self, writes: Sequence[Write]) -> set[int]:
         """All partitions that are not refused, in one transaction; an exception of the reaction undoes it."""
+        # In partition order, so that two workers that hold the same partitions for a moment wait for each other.
+        writes = sorted(writes, key=attrgetter("partition"))
         with self._connection() as connection, connection.cursor() as cursor:
-            cursor.execute(_LOCK, (self._reaction.name, [write.partition for write in writes]))
-            stored = dict(cursor.fetchall())
-            accepted = [write for write in writes if stored[write.partition] == write.expected]
+            moved = self._move(cursor, writes)
+            accepted = [write for write in writes if write.partition in moved]
             events = [event for write in accepted for event in write.events]
             if events:
                 self._reaction.handle(cursor, events)
-            self._keep(cursor, accepted)
-        return {write.partition for write in writes} - {write.partition for write in accepted}
+            self._park(cursor, accepted)
+        return {write.partition for write in writes} - moved
 
-    def _keep(self, cursor: Cursor, writes: Sequence[Write]) -> None:
+    def _move(self, cursor: Cursor, writes: Sequence[Write]) -> set[int]:
         name = self._reaction.name
-        versions = {key: version for write in writes for key, version in write.versions.items()}
-        if versions:
-            cursor.execute(_REMEMBER, (name, list(versions), list(versions.values())))
-        parked = [(name, write.partition, *one) for write in writes for one in write.parked]
+        places = [(write.partition, write.expected, write.position) for write in writes]
+        versions = [(write.partition, *version) for write in writes for version in write.versions.items()]
+        cursor.execute(_MOVE, (*_columns(places, 3), name, name, *_columns(versions, 3)))
+        return {partition for (partition,) in cursor.fetchall()}
+
+    def _park(self, cursor: Cursor, writes: Sequence[Write]) -> None:
+        parked = [(self._reaction.name, write.partition, *one) for write in writes for one in write.parked]
         if parked:
             execute_values(cursor, _PARK, parked)
-        for write in writes:
-            cursor.execute(_MOVE, (write.position, name, write.partition))
 
-    def _connection(self) -> Connection:
+    def _connection(self) -> PreparedConnection:
         """`with` on it commits, or rolls back when its block raises."""
         if self._open is None or self._open.closed:
-            self._open = psycopg2.connect(
-                self._url,
-                application_name=self._reaction.name,
-                connect_timeout=5,
-                keepalives_idle=5,
-                options="-c statement_timeout=30s -c lock_timeout=10s",
+            self._open = connect(
+                self._url, self._reaction.name, 5, statement_timeout="30s", lock_timeout="10s"
             )
         return self._open
+
+
+def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
+    return [[row[column] for row in rows] for column in range(width)]

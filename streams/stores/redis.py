@@ -11,12 +11,12 @@ Keys of generation 3 of the view `order`, partition 0 (the braces put them in on
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from hashlib import sha256
+from hashlib import sha1, sha256
 from typing import Any, NamedTuple
 
 import orjson
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 
 from streams.consumer import Row, View
 from streams.stores import Known, Progress, Wanted, Write
@@ -40,6 +40,8 @@ each('HSET', KEYS[3]) each('HSET', KEYS[4])
 redis.call('SET', KEYS[1], ARGV[2])
 return 1
 """
+# How Redis names a script that it has loaded.
+_APPLY_SHA = sha1(_APPLY.encode()).hexdigest()  # noqa: S324
 
 
 class Keys(NamedTuple):
@@ -80,7 +82,6 @@ class RedisStore:
         self._view = view
         self._fixed = generation
         self._generations: dict[int, int] = {}
-        self._apply = client.register_script(_APPLY)
 
     def progress(self, partitions: Sequence[int]) -> dict[int, Progress]:
         """Looks up the live generation anew: a sealed one is left here for its successor."""
@@ -119,10 +120,19 @@ class RedisStore:
 
     def apply(self, writes: Sequence[Write]) -> set[int]:
         """One Lua call a partition, all in one round trip."""
+        calls = [(*self._keys(write.partition), *self._arguments(write)) for write in writes]
+        try:
+            done = self._call(calls)
+        except NoScriptError:  # the first call, or Redis was started anew: then none of the calls did anything
+            self._client.script_load(_APPLY)
+            done = self._call(calls)
+        return {write.partition for write, applied in zip(writes, done, strict=True) if not applied}
+
+    def _call(self, calls: Sequence[Sequence[Any]]) -> list[Any]:
         pipeline = self._client.pipeline(transaction=False)
-        for write in writes:
-            self._apply(list(self._keys(write.partition)), self._arguments(write), client=pipeline)
-        return {write.partition for write, done in zip(writes, pipeline.execute(), strict=True) if not done}
+        for call in calls:
+            pipeline.evalsha(_APPLY_SHA, len(Keys._fields), *call)
+        return pipeline.execute()
 
     def _arguments(self, write: Write) -> list[Any]:
         kept = {key: row for key, row in write.rows.items() if row is not None}

@@ -1,0 +1,61 @@
+"""PostgreSQL connections that have each of their statements parsed and planned once."""
+
+from collections.abc import Sequence
+from itertools import count
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+
+
+def connect(url: str, name: str, connect_timeout_s: int, **settings: str) -> "PreparedConnection":
+    """A connection as `name`, with these settings of PostgreSQL.
+
+    Rows are looked up by key and by nothing else: a plan that was right for an empty table must not be kept.
+    """
+    options = " ".join(
+        f"-c {setting}={value}" for setting, value in {"enable_seqscan": "off", **settings}.items()
+    )
+    connection: PreparedConnection = psycopg2.connect(
+        url,
+        connection_factory=PreparedConnection,
+        cursor_factory=_PreparedCursor,
+        application_name=name,
+        connect_timeout=connect_timeout_s,
+        keepalives_idle=5,
+        keepalives_interval=2,
+        keepalives_count=3,
+        options=options,
+    )
+    return connection
+
+
+class PreparedConnection(Connection):  # type: ignore[misc]  # psycopg2 has no types
+    """A connection that knows what it has prepared: by statement, the call of its prepared form."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.calls: dict[str, str] = {}
+
+
+class _PreparedCursor(Cursor):  # type: ignore[misc]  # the same
+    """Prepares what has parameters, which saves PostgreSQL a fifth of its work."""
+
+    connection: PreparedConnection
+
+    def execute(self, query: str, params: Sequence[Any] | None = None) -> None:
+        if params is None:
+            super().execute(query)
+            return
+        calls = self.connection.calls
+        if query not in calls:
+            calls[query] = self._prepare(query)
+        super().execute(calls[query], params)
+
+    def _prepare(self, query: str) -> str:
+        name = f"statement_{len(self.connection.calls)}"
+        first, *rest = query.split("%s")
+        numbered = first + "".join(f"${number}{part}" for number, part in zip(count(1), rest))
+        super().execute(f"PREPARE {name} AS {numbered}")
+        return f"EXECUTE {name} ({', '.join('%s' for _ in rest)})"
