@@ -1,14 +1,13 @@
 """The Faust app: an agent for every consumer, fed with batches. `faust -A streams.app worker` runs all of them.
 
-Faust supervises; its own Kafka consumer and producer stay off. Each agent reads a bounded channel that a Source
-fills from its own thread, so a slow or stopped sink slows down just its own consumer.
+Faust supervises; its own Kafka consumer and producer stay off. Each agent reads a channel to which a Source offers
+batches, one offer at a time, and decides when they are applied and what happens when that fails; they are applied
+in the source's thread, so a slow or stopped sink slows down just its own consumer.
 """
 
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Lock
 from typing import Any
 
 import faust
@@ -20,7 +19,7 @@ from streams import settings
 from streams.batch import Batch
 from streams.consumer import Consumer, Reaction, Table, View, consumer_id, consumers
 from streams.runtime import Runtime, collect_rarely
-from streams.source import Source, check_topics
+from streams.source import Offer, Source, check_topics, settle_from_thread
 from streams.stores import Store
 from streams.stores.clickhouse import ClickHouseStore
 from streams.stores.postgres import PostgresStore
@@ -32,10 +31,8 @@ logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for every schema
 
 #: Seconds that a source gets to leave its group when the worker stops.
 STOP_S = 5.0
-#: Seconds between looks at whether the stores are where they were left.
-RECHECK_S = 5.0
-#: Seconds that a table's records are gathered: ClickHouse wants few large inserts.
-TABLE_LINGER_S = 1.0
+#: Seconds that a worker gathers a table's records: ClickHouse wants few large inserts, about one a second.
+TABLE_LINGER_S = 2.0
 
 
 class App(faust.App):
@@ -95,12 +92,9 @@ class Feed(faust.Service):
         super().__init__()
         self._consumer = consumer
         self._channel = app.channel(maxsize=1)
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix=consumer_id(consumer))
         self._runtime: Runtime | None = None
         self._source: Source | None = None
         self._loop: asyncio.AbstractEventLoop
-        # The source's thread assigns and revokes while the agent's applies.
-        self._lock = Lock()
         app.agent(self._channel, name=consumer_id(consumer))(self._process)
 
     async def on_stop(self) -> None:
@@ -108,16 +102,6 @@ class Feed(faust.Service):
         self.leave()
         if self._source:
             await asyncio.to_thread(self._source.join, STOP_S)
-        self._pool.shutdown(wait=False)
-
-    @faust.Service.timer(RECHECK_S)
-    async def _recheck(self) -> None:
-        try:
-            rewind = await self._loop.run_in_executor(self._pool, self._recheck_now)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the timer tries again
-            log.warning("%s: can't be rechecked: %s", consumer_id(self._consumer), error)
-        else:
-            self._rewind(rewind)
 
     def leave(self) -> None:
         """Asks the source to leave its group, and does not wait for it."""
@@ -128,62 +112,53 @@ class Feed(faust.Service):
     async def _read(self) -> None:
         await self._persist(self._read_once)
 
-    async def _process(self, stream: Any) -> None:
-        async for batches in stream:
-            await self._persist(self._apply, batches)
-
     async def _read_once(self) -> None:
         self._loop = asyncio.get_running_loop()
         group = f"marea.{consumer_id(self._consumer)}"
         linger_s = TABLE_LINGER_S if isinstance(self._consumer, Table) else 0.0
         self._source = Source(settings.kafka(), group, self._consumer.topic, self, linger_s)
         ended = self._loop.create_future()
-
-        def end(error: Exception | None) -> None:
-            self._loop.call_soon_threadsafe(_settle, ended, error)
-
-        self._source.start(end)
+        self._source.start(lambda error: settle_from_thread(ended, error))
         await ended
 
-    def deliver(self, batches: list[Batch]) -> Future[None]:
-        """Puts batches into the agent's channel, which holds one; from the source's thread."""
-        return asyncio.run_coroutine_threadsafe(self._send(batches), self._loop)
+    async def _process(self, stream: Any) -> None:
+        async for offer in stream:
+            # Once without the machinery for trying again, which costs more than most batches.
+            try:
+                await offer.apply()
+            except Exception:  # noqa: BLE001  # whatever it is, it is said when it happens again
+                await self._persist(offer.apply)
 
-    async def _send(self, batches: list[Batch]) -> None:
-        await self._channel.send(value=batches)
-
-    async def _apply(self, batches: Sequence[Batch]) -> None:
-        self._rewind(await self._loop.run_in_executor(self._pool, self._handle, batches))
-
-    def _rewind(self, offsets: Mapping[int, int]) -> None:
-        if offsets and self._source:
-            self._source.rewind(offsets)
-
-    def _handle(self, batches: Sequence[Batch]) -> dict[int, int]:
-        with self._lock:
-            return self._runtime.handle(batches) if self._runtime else {}
-
-    def _recheck_now(self) -> dict[int, int]:
-        with self._lock:
-            return self._runtime.recheck() if self._runtime else {}
+    def offer(self, offer: Offer) -> None:
+        """Puts the offer into the agent's channel."""
+        asyncio.run_coroutine_threadsafe(self._channel.put(offer), self._loop)  # type: ignore[arg-type]
 
     def assign(self, partitions: Sequence[int]) -> Mapping[int, int]:
         """Takes partitions on, from their stored positions."""
-        with self._lock:
-            if self._runtime is None:
-                self._runtime = Runtime(self._consumer, open_store(self._consumer), codec())
-            return self._runtime.assign(partitions)
+        if self._runtime is None:
+            self._runtime = Runtime(self._consumer, open_store(self._consumer), codec())
+        return self._runtime.assign(partitions)
 
     def revoke(self, partitions: Sequence[int]) -> None:
         """Lets partitions go to another worker."""
-        with self._lock:
-            if self._runtime:
-                self._runtime.revoke(partitions)
+        if self._runtime:
+            self._runtime.revoke(partitions)
+
+    def apply(self, batches: Sequence[Batch]) -> Mapping[int, int]:
+        """Applies batches; gives the partitions to read again, and from which offset."""
+        return self._runtime.handle(batches) if self._runtime else {}
+
+    def recheck(self) -> Mapping[int, int]:
+        """Looks whether the store is where it was left; while the store does not answer, says so and gives nothing."""
+        try:
+            return self._runtime.recheck() if self._runtime else {}
+        except Exception as error:  # noqa: BLE001  # whatever it is, the next look is soon
+            log.warning("%s: can't be rechecked: %s", consumer_id(self._consumer), error)
+            return {}
 
     def positions(self) -> Mapping[int, int]:
         """How far each partition has been applied."""
-        with self._lock:
-            return self._runtime.positions() if self._runtime else {}
+        return self._runtime.positions() if self._runtime else {}
 
     async def _persist(self, work: Any, *arguments: Any) -> None:
         async for attempt in AsyncRetrying(
@@ -204,11 +179,6 @@ class Feed(faust.Service):
             type(error).__name__,
             str(error).strip(),
         )
-
-
-def _settle(future: "asyncio.Future[None]", error: Exception | None) -> None:
-    if not future.done():  # cancelled, when the worker stops
-        future.set_exception(error) if error else future.set_result(None)
 
 
 def create_app() -> App:

@@ -214,8 +214,9 @@ class Runtime:
         for number, items in decoded.items():
             partition = self._partitions[number]
             partition.forget_if_full()
-            aggregates = {item.event.key for item in items if item.event} - partition.versions.keys()
-            rows = {item.row for item in items if item.row} - partition.rows.keys()
+            # Not with `- partition.versions.keys()`: that would go through all that is remembered.
+            aggregates = {i.event.key for i in items if i.event and i.event.key not in partition.versions}
+            rows = {i.row for i in items if i.row and i.row not in partition.rows}
             if aggregates or rows:
                 wanted[number] = Wanted(sorted(aggregates), sorted(rows))
         if wanted:
@@ -234,7 +235,7 @@ class Runtime:
 
     def _plan_one(self, partition: _Partition, write: Write, item: _Decoded, waiting: set[str]) -> str | None:
         """Adds the event's effects to the write, or gives the reason to park it."""
-        if aggregate_id(item.record) in waiting:
+        if waiting and aggregate_id(item.record) in waiting:
             return WAITS
         event = item.event
         if event is None:

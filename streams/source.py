@@ -4,11 +4,11 @@ The group decides who reads which partition; where to read from is the consumer'
 committed to the group only shows how far behind the consumer is.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
-from threading import Event, Lock, Thread
+from queue import Empty, SimpleQueue
+from threading import Event, Thread
 from time import monotonic
 from typing import Protocol, cast
 
@@ -22,12 +22,17 @@ log = logging.getLogger(__name__)
 
 #: Seconds between looking whether to stop, when nothing arrives.
 IDLE_S = 0.2
-#: Seconds a hand-over may take before the partitions are paused; polling goes on, or the group would expel us.
-PATIENCE_S = 5.0
-#: Seconds between commits to the group.
+#: Seconds an offer may wait before the partitions are paused; polling goes on, or the group would expel us.
+PATIENCE_S = 1.0
+#: Seconds between commits to the group, and looks at whether the store is where it was left.
 COMMIT_S = 5.0
 MAX_RECORDS = 4_000
+#: Seconds that a source rests at most after a batch.
+MAX_REST_S = 0.03
 
+# Fetches as soon as there is something, and no further ahead.
+_FOLLOW = {"queued.min.messages": 1, "fetch.queue.backoff.ms": 5}
+_GATHER = {"fetch.min.bytes": 1_048_576, "fetch.wait.max.ms": 500}
 _KEPT_FOR_EVER = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 
 
@@ -86,6 +91,50 @@ def place(message: Message) -> int:
     return cast("int", message.partition())
 
 
+class Offer:
+    """Batches, at most one a partition, that wait for somebody to have them applied."""
+
+    def __init__(self) -> None:
+        self._requests: SimpleQueue[asyncio.Future[None]] = SimpleQueue()
+        self._withdrawn = False
+
+    def apply(self) -> "asyncio.Future[None]":
+        """Has them applied, in the source's thread; to be called in an event loop.
+
+        The future raises what went wrong; then they are still on offer. When the source is ending it does nothing:
+        whoever reads the partitions next starts at the stored positions.
+        """
+        done = asyncio.get_running_loop().create_future()
+        self._requests.put(done)
+        if self._withdrawn:
+            settle(done)
+        return done
+
+    def request(self, timeout_s: float) -> "asyncio.Future[None] | None":
+        """What `apply` gave, or None when nobody called it in time; for the source."""
+        try:
+            return self._requests.get(timeout=timeout_s)
+        except Empty:
+            return None
+
+    def withdraw(self) -> None:
+        """The batches will not be applied from here; for the source."""
+        self._withdrawn = True
+        while request := self.request(0):
+            settle_from_thread(request)
+
+
+def settle(future: "asyncio.Future[None]", error: Exception | None = None) -> None:
+    """Ends a future of the running event loop, unless it was cancelled, as when the worker stops."""
+    if not future.done():
+        future.set_exception(error) if error else future.set_result(None)
+
+
+def settle_from_thread(future: "asyncio.Future[None]", error: Exception | None = None) -> None:
+    """As `settle`, from a thread that has no event loop."""
+    future.get_loop().call_soon_threadsafe(settle, future, error)
+
+
 class Reader(Protocol):
     """Whom a source reads for. All calls come from the source's thread."""
 
@@ -95,8 +144,14 @@ class Reader(Protocol):
     def revoke(self, partitions: Sequence[int]) -> None:
         """Lets partitions go."""
 
-    def deliver(self, batches: list[Batch]) -> Future[None]:
-        """Takes batches, at most one a partition; the future is done when there is room for more."""
+    def offer(self, offer: Offer) -> None:
+        """Hears that there is something to apply, and calls `offer.apply` when it wants that done."""
+
+    def apply(self, batches: Sequence[Batch]) -> Mapping[int, int]:
+        """Applies them; gives the partitions to read again, and from which offset."""
+
+    def recheck(self) -> Mapping[int, int]:
+        """Compares with the store; gives the partitions to read again, and from which offset."""
 
     def positions(self) -> Mapping[int, int]:
         """How far each partition has been applied."""
@@ -105,7 +160,10 @@ class Reader(Protocol):
 class Source:
     """Reads one topic for one consumer, in a thread of its own from `start` to `stop`.
 
-    With `linger_s` a poll waits that long for more records, for sinks that want few large writes.
+    Batches are applied in that thread too, once the reader asks for it: every thread that is woken on the way costs
+    more than a small batch does. After a batch the source rests for as long as applying it took, while more records
+    gather: the busier the machine, the larger the batches, and the less each event costs. With `linger_s` it gathers
+    for that long instead, for sinks that want few large writes.
     """
 
     def __init__(
@@ -114,20 +172,17 @@ class Source:
         self._topic, self._group = topic, group
         self._reader = reader
         self._linger_s = linger_s
+        self._rest_s = 0.0
         self._next: dict[int, int] = {}
         self._rewinds: dict[int, int] = {}
-        self._lock = Lock()
         self._stopping = Event()
         self._committed_at = monotonic()
         self._assignments = 0
+        # Records gather at the broker, not one by one in the client's queue.
+        gather = _GATHER if linger_s else _FOLLOW
         self._consumer = KafkaConsumer(
-            {**client_config(bootstrap, group), "group.protocol": "consumer"}, logger=log
+            {**client_config(bootstrap, group), **gather, "group.protocol": "consumer"}, logger=log
         )
-
-    def rewind(self, offsets: Mapping[int, int]) -> None:
-        """Asks for partitions to be read again from these offsets."""
-        with self._lock:
-            self._rewinds.update(offsets)
 
     def start(self, on_end: Callable[[Exception | None], None]) -> None:
         """Polls until stopped. `on_end` hears why it ended: HistoryLost, KafkaException, or what the reader raised.
@@ -157,24 +212,24 @@ class Source:
         try:
             self._consumer.subscribe([self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke)
             while not self._stopping.is_set():
-                self._do_rewinds()
+                self._rewind()
                 batches = self._batches(self._poll())
                 if batches:
                     self._hand_over(batches)
-                self._commit()
+                self._keep_up()
         finally:
             self._consumer.close()
 
     def _poll(self) -> list[Message]:
-        """Whatever there is, at once: waiting for a full batch would cost every event that wait."""
+        """Whatever there is: waiting for a full batch would cost every event that wait."""
         first = self._consumer.poll(IDLE_S)
         if first is None:
             return []
         assignments = self._assignments
-        rest = self._consumer.consume(MAX_RECORDS - 1, self._linger_s)
+        rest = self._consumer.consume(MAX_RECORDS - 1, self._linger_s or self._rest_s)
         if self._assignments != assignments:
             # Partitions came or went in between: what we hold need not follow on from `_next`.
-            self.rewind(self._next)
+            self._rewinds.update(self._next)
             return []
         return [message for message in (first, *rest) if self._is_record(message)]
 
@@ -198,29 +253,43 @@ class Source:
         return batches
 
     def _hand_over(self, batches: list[Batch]) -> None:
-        """Waits for room. A consumer whose sink is down stays in its group, and reads nothing."""
-        taken = self._reader.deliver(batches)
-        if self._is_done(taken, PATIENCE_S):
-            return
-        self._consumer.pause(self._consumer.assignment())
-        while not self._is_done(taken, IDLE_S) and not self._stopping.is_set():
-            late = self._consumer.poll(0)
-            if late is not None and self._is_record(late):
-                # Came with a partition that was assigned just now: read it again when there is room.
-                self.rewind({place(late): self._next[place(late)]})
-            self._consumer.pause(self._consumer.assignment())
-        self._consumer.resume(self._consumer.assignment())
-
-    def _is_done(self, taken: Future[None], timeout_s: float) -> bool:
+        """Until they are applied. A consumer whose sink is down stays in its group, and reads nothing."""
+        offer = Offer()
+        self._reader.offer(offer)
+        paused = False
         try:
-            taken.result(timeout_s)
-        except FutureTimeoutError:
+            while not self._stopping.is_set():
+                request = offer.request(IDLE_S if paused else PATIENCE_S)
+                if request is None:
+                    self._poll_paused()
+                    paused = True
+                elif self._apply(batches, request):
+                    break
+        finally:
+            offer.withdraw()
+        if paused:
+            self._consumer.resume(self._consumer.assignment())
+
+    def _apply(self, batches: Sequence[Batch], request: "asyncio.Future[None]") -> bool:
+        began = monotonic()
+        try:
+            self._rewinds.update(self._reader.apply(batches))
+        except Exception as error:  # noqa: BLE001  # whoever asked decides
+            settle_from_thread(request, error)
             return False
+        self._rest_s = min(MAX_REST_S, monotonic() - began)
+        settle_from_thread(request)
         return True
 
-    def _do_rewinds(self) -> None:
-        with self._lock:
-            rewinds, self._rewinds = self._rewinds, {}
+    def _poll_paused(self) -> None:
+        self._consumer.pause(self._consumer.assignment())
+        late = self._consumer.poll(0)
+        if late is not None and self._is_record(late):
+            # Came with a partition that was assigned just now: read it again when there is room.
+            self._rewinds[place(late)] = self._next[place(late)]
+
+    def _rewind(self) -> None:
+        rewinds, self._rewinds = self._rewinds, {}
         for partition, offset in rewinds.items():
             if partition in self._next:
                 self._consumer.seek(TopicPartition(self._topic, partition, offset))
@@ -242,10 +311,11 @@ class Source:
             self._next.pop(partition, None)
         consumer.incremental_unassign(revoked)
 
-    def _commit(self) -> None:
+    def _keep_up(self) -> None:
         if monotonic() - self._committed_at < COMMIT_S:
             return
         self._committed_at = monotonic()
+        self._rewinds.update(self._reader.recheck())
         offsets = [TopicPartition(self._topic, p, offset) for p, offset in self._reader.positions().items()]
         if offsets:
             self._consumer.commit(offsets=offsets, asynchronous=True)
