@@ -8,6 +8,7 @@ is faster than the answer is measured no faster than the answer.
 
 import multiprocessing
 import signal
+from collections.abc import Sequence
 from datetime import datetime
 from multiprocessing.connection import Connection
 from time import monotonic, sleep, time
@@ -18,8 +19,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from streams.reader import Views
 
-#: Seconds between two looks at an order that is not there yet.
-LOOK_S = 0.001
+#: Seconds between two looks at orders that are not there yet; more for late ones, by this part of their age.
+LOOK_S, LOOK_PART = 0.001, 0.05
 #: Orders a second that are watched; the others are not looked for.
 SAMPLES_PER_S = 20
 
@@ -40,6 +41,7 @@ class Freshness:
         self._process = context.Process(target=_watch, args=(theirs, redis_url, partitions), daemon=True)
         self._process.start()
         theirs.close()
+        self._pipe.recv()  # it looks from now on: what it needed to start is not the view's doing
         self._since = time()
         self._next = 0.0
         self._watched = 0
@@ -90,8 +92,9 @@ def _watch(pipe: "Connection[float, Sample]", redis_url: str, partitions: int) -
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     views = Views(redis_url, partitions)
     waiting: list[Sample] = []
+    pipe.send(0.0)
     while True:
-        if pipe.poll(LOOK_S if waiting else None):
+        if pipe.poll(_pause_s(waiting)):
             waiting.append(pipe.recv())
         try:
             rows = views.many("order", [sample.order_id for sample in waiting])
@@ -104,3 +107,10 @@ def _watch(pipe: "Connection[float, Sample]", redis_url: str, partitions: int) -
             if row is not None:
                 pipe.send((now - sample.placed_at) * 1_000)
         waiting = [sample for sample, row in zip(waiting, rows, strict=True) if row is None]
+
+
+def _pause_s(waiting: Sequence[Sample]) -> float | None:
+    """Looking must not take what the orders need: a late one is looked for less often, and no less precisely."""
+    if not waiting:
+        return None
+    return max(LOOK_S, LOOK_PART * (time() - waiting[-1].placed_at))

@@ -10,7 +10,7 @@ from ops.stack.program import Program, http_get
 
 #: The first part of a path below /v1, and the service that answers there.
 ROUTES = {"products": "catalog", "stock": "inventory", "orders": "orders", "customers": "orders"}
-_MAX_BODY = "2m"
+_MAX_BODY = "4m"
 _ERRORS = {
     400: "Bad Request",
     404: "Not Found",
