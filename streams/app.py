@@ -146,7 +146,8 @@ class Feed(faust.Service):
 
     def apply(self, batches: Sequence[Batch]) -> Mapping[int, int]:
         """Applies batches; gives the partitions to read again, and from which offset."""
-        return self._runtime.handle(batches) if self._runtime else {}
+        assert self._runtime, "nothing is read before partitions are assigned"
+        return self._runtime.handle(batches)
 
     def recheck(self) -> Mapping[int, int]:
         """Looks whether the store is where it was left; while the store does not answer, says so and gives nothing."""

@@ -26,6 +26,7 @@ def connect(url: str, name: str, connect_timeout_s: int, **settings: str) -> "Pr
         keepalives_idle=5,
         keepalives_interval=2,
         keepalives_count=3,
+        tcp_user_timeout=10_000,  # ms: a network that is gone is noticed while an answer is awaited, too
         options=options,
     )
     return connection
@@ -51,7 +52,12 @@ class _PreparedCursor(Cursor):  # type: ignore[misc]  # the same
         calls = self.connection.calls
         if query not in calls:
             calls[query] = self._prepare(query)
-        super().execute(calls[query], params)
+        try:
+            super().execute(calls[query], params)
+        except psycopg2.NotSupportedError:
+            # A migration has changed what the statement gives; a new connection prepares it anew.
+            self.connection.close()
+            raise
 
     def _prepare(self, query: str) -> str:
         name = f"statement_{len(self.connection.calls)}"

@@ -44,7 +44,7 @@ class _Partition:
 
     position: int
     waiting: set[str]
-    #: The position that the store gives. A table's is behind `position` after events that have no rows.
+    #: The position that the store gives. A table's is that of its last row, and may be behind `position`.
     stored: int
     versions: dict[str, int] = field(default_factory=dict)
     rows: dict[str, Row | None] = field(default_factory=dict)
@@ -57,8 +57,8 @@ class _Partition:
         self.position = write.position
         if not is_table:
             self.stored = write.position
-        elif offsets := [offset for offset, _ in write.records] + [parked.offset for parked in write.parked]:
-            self.stored = max(offsets) + 1
+        elif write.records:
+            self.stored = max(offset for offset, _ in write.records) + 1
         self.versions.update(write.versions)
         self.rows.update(write.rows)
         self.waiting.update(parked.key for parked in write.parked)

@@ -7,6 +7,7 @@ committed to the group only shows how far behind the consumer is.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from time import monotonic
@@ -131,8 +132,9 @@ def settle(future: "asyncio.Future[None]", error: Exception | None = None) -> No
 
 
 def settle_from_thread(future: "asyncio.Future[None]", error: Exception | None = None) -> None:
-    """As `settle`, from a thread that has no event loop."""
-    future.get_loop().call_soon_threadsafe(settle, future, error)
+    """As `settle`, from a thread that has no event loop. When the loop is closed, nobody waits for it any more."""
+    with suppress(RuntimeError):
+        future.get_loop().call_soon_threadsafe(settle, future, error)
 
 
 class Reader(Protocol):
@@ -260,11 +262,10 @@ class Source:
         try:
             while not self._stopping.is_set():
                 request = offer.request(IDLE_S if paused else PATIENCE_S)
-                if request is None:
-                    self._poll_paused()
-                    paused = True
-                elif self._apply(batches, request):
+                if request and self._apply(batches, request):
                     break
+                self._poll_paused()
+                paused = True
         finally:
             offer.withdraw()
         if paused:

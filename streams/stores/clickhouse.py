@@ -24,10 +24,7 @@ POSITION_COLUMNS = ("_topic", "_partition", "_offset")
 
 _LIVE = "SELECT comment FROM system.tables WHERE database = currentDatabase() AND name = {name:String}"
 _POSITIONS = "SELECT _partition, max(_offset) + 1 FROM {table:Identifier} GROUP BY _partition"
-_PARKED = """
-SELECT _partition, max(_offset) + 1, groupUniqArray(key) FROM parked
-WHERE generation = {generation:String} GROUP BY _partition
-"""
+_PARKED = "SELECT _partition, _offset, key FROM parked WHERE generation = {generation:String}"
 
 
 def connect(url: str) -> Client:
@@ -83,8 +80,14 @@ class ClickHouseStore:
         """Looks up the live generation anew, and makes the first one when there is none."""
         generation = self._fixed or self.live_generation()
         self._generations.update(dict.fromkeys(partitions, generation))
-        positions, waiting = self._stored(generation)
-        return {p: Progress(positions.get(p, 0), waiting.get(p, frozenset())) for p in partitions}
+        table = generation_table(self._table.name, generation)
+        positions = _positions(self._client(), table)
+        waiting: dict[int, set[str]] = {partition: set() for partition in partitions}
+        for partition, offset, key in self._client().query(_PARKED, {"generation": table}).result_rows:
+            # What was parked later is read again, and parked again: the rows before it may not have been inserted.
+            if partition in waiting and offset < positions.get(partition, 0):
+                waiting[partition].add(key)
+        return {p: Progress(positions.get(p, 0), frozenset(waiting[p])) for p in partitions}
 
     def read(self, wanted: Mapping[int, Wanted]) -> Mapping[int, Known]:
         """Nothing: ReplacingMergeTree folds doubles by version, and `marea verify` finds gaps."""
@@ -97,7 +100,7 @@ class ClickHouseStore:
         accepted = [
             write
             for write in writes
-            # Events without rows leave no trace, parked ones none here: what is stored may be behind, never ahead.
+            # Events without rows leave no trace: what is stored may be behind, but never ahead.
             if self._generations[write.partition] == live and positions.get(write.partition, 0) <= write.expected
         ]
         self._park(live, accepted)
@@ -134,15 +137,6 @@ class ClickHouseStore:
         if rows:
             columns = ["generation", "_topic", "_partition", "_offset", "key", "reason"]
             self._client().insert("parked", rows, column_names=columns)
-
-    def _stored(self, generation: int) -> tuple[dict[int, int], dict[int, frozenset[str]]]:
-        table = generation_table(self._table.name, generation)
-        positions = _positions(self._client(), table)
-        waiting: dict[int, frozenset[str]] = {}
-        for partition, position, keys in self._client().query(_PARKED, {"generation": table}).result_rows:
-            positions[partition] = max(positions.get(partition, 0), position)
-            waiting[partition] = frozenset(keys)
-        return positions, waiting
 
     def live_generation(self) -> int:
         """The generation that readers see; makes the first one when there is none."""

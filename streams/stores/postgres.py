@@ -1,7 +1,6 @@
 """Reactions in the PostgreSQL of the service that reacts: its changes, its outbox and the position, one commit."""
 
 from collections.abc import Mapping, Sequence
-from operator import attrgetter
 from typing import Any
 
 import psycopg2
@@ -25,9 +24,11 @@ WITH moved AS (
     RETURNING position.partition
 ), remembered AS (
     INSERT INTO version (consumer, aggregate_id, version)
-    SELECT %s, aggregate_id, version
+    -- An aggregate is in one partition, unless somebody else has written to the topic.
+    SELECT %s, aggregate_id, max(version)
     FROM unnest(%s::integer[], %s::text[], %s::bigint[]) AS applied (partition, aggregate_id, version)
     JOIN moved USING (partition)
+    GROUP BY aggregate_id
     ON CONFLICT (consumer, aggregate_id) DO UPDATE SET version = excluded.version
 )
 SELECT partition FROM moved
@@ -78,8 +79,6 @@ class PostgresStore:
 
     def apply(self, writes: Sequence[Write]) -> set[int]:
         """All partitions that are not refused, in one transaction; an exception of the reaction undoes it."""
-        # In partition order, so that two workers that hold the same partitions for a moment wait for each other.
-        writes = sorted(writes, key=attrgetter("partition"))
         with self._connection() as connection, connection.cursor() as cursor:
             moved = self._move(cursor, writes)
             accepted = [write for write in writes if write.partition in moved]

@@ -123,7 +123,7 @@ class RedisStore:
         calls = [(*self._keys(write.partition), *self._arguments(write)) for write in writes]
         try:
             done = self._call(calls)
-        except NoScriptError:  # the first call, or Redis was started anew: then none of the calls did anything
+        except NoScriptError:  # the first call, or Redis was started anew; a call that was applied is refused below
             self._client.script_load(_APPLY)
             done = self._call(calls)
         return {write.partition for write, applied in zip(writes, done, strict=True) if not applied}

@@ -11,7 +11,7 @@ from ops.stack.lifecycle import Stack
 from schemas.event import Event
 from streams import settings
 from streams.consumer import Reaction, Row, View, tables
-from streams.stores import Parked, Store, Wanted, Write
+from streams.stores import Parked, Progress, Store, Wanted, Write
 from streams.stores.clickhouse import ClickHouseStore, create_generation, generation_table
 from streams.stores.clickhouse import connect as connect_clickhouse
 from streams.stores.postgres import PostgresStore
@@ -219,8 +219,9 @@ def test_aggregates_with_parked_events_wait_for_the_next_worker_too(subject: Sub
     store = subject.open()
     store.progress([0, 1])
     store.apply([write(0, ["a"], parked=[Parked(1, "bad", "because"), Parked(2, "worse", "it's ü")])])
+    store.apply([write(3, ["b"])])
     now = subject.open().progress([0, 1])
-    assert (now[0].position, now[0].waiting) == (3, frozenset({"bad", "worse"}))
+    assert (now[0].position, now[0].waiting) == (4, frozenset({"bad", "worse"}))
     assert now[1].waiting == frozenset()
 
 
@@ -239,8 +240,10 @@ def test_a_write_that_the_store_can_not_take_leaves_nothing(subject: Subject) ->
     bad.rows["c"] = {"n": 2**80}
     bad.records.append((2, product("c") | {"price_minor": "much"}))
     bad.events.append(bad.events[0]._replace(id=None))  # type: ignore[arg-type]  # what the database refuses
+    # In ClickHouse these are kept first; they must not stand for the rows before them.
+    bad.parked.append(Parked(2, "bad", "because"))
     with pytest.raises(Exception) as raised:  # noqa: PT011  # each store has its own
         store.apply([bad])
     assert not isinstance(raised.value, store.unavailable), "an error of the data, or it would be tried for ever"
     assert subject.held() == set()
-    assert subject.open().progress([0])[0].position == 0
+    assert subject.open().progress([0])[0] == Progress(0, frozenset())
