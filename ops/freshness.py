@@ -55,6 +55,7 @@ class Freshness:
         sample = Sample(order_id, datetime.fromisoformat(placed_at).timestamp())
         if sample.placed_at < self._since:
             return  # placed long ago, and answered again
+        self.seen_ms()  # or the pipe would fill up, and the watcher stand still
         self._next = now + 1 / SAMPLES_PER_S
         self._watched += 1
         self._pipe.send(sample)
@@ -110,7 +111,7 @@ def _watch(pipe: "Connection[float, Sample]", redis_url: str, partitions: int) -
 
 
 def _pause_s(waiting: Sequence[Sample]) -> float | None:
-    """Looking must not take what the orders need: a late one is looked for less often, and no less precisely."""
+    """Looking must not take what the orders need: what is late is looked for less often, within 5 % of its age."""
     if not waiting:
         return None
     return max(LOOK_S, LOOK_PART * (time() - waiting[-1].placed_at))

@@ -4,7 +4,6 @@ import hashlib
 from typing import Annotated
 from uuid import UUID
 
-import orjson
 from pydantic import BaseModel, Field
 
 from api.http import Body, Headers, Id, Path, Query
@@ -26,7 +25,7 @@ class NewOrder(Body):
 
     def hash(self) -> bytes:
         """The same for the same order, however its JSON was written."""
-        return hashlib.sha256(orjson.dumps(self.model_dump())).digest()
+        return hashlib.sha256(self.model_dump_json().encode()).digest()
 
 
 class IdempotencyKey(Headers):
