@@ -101,9 +101,9 @@ class _Path:
     def measure(self) -> dict[str, Any]:
         with Backlog() as backlog:
             self._await_outcome(self._place("two_lines", JAVA_S, backlog.pace))
-        freshness = {str(rate): self._freshness(rate) for rate in RATES_PER_S}
-        accepted = {kind: self._accept(kind) for kind in self._contents}
         saga = {kind: self._saga(kind) for kind in self._contents}
+        accepted = {kind: self._accept(kind) for kind in self._contents}
+        freshness = {str(rate): self._freshness(rate) for rate in RATES_PER_S}
         memory = {name: each["memory_bytes"] for name, each in describe(self._stack)["programs"].items()}
         drained = self._drain()
         return {

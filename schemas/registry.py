@@ -4,8 +4,7 @@ A subject is a record's full name ("marea.order.OrderPlaced"), so one topic carr
 """
 
 import os
-from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from http import HTTPStatus
 from threading import Lock
 from typing import cast
@@ -50,14 +49,14 @@ def connect(url: str) -> Codec:
 
     Raises LookupError when one is not registered as it stands here, ConnectionError when the registry is away.
     """
-    client = _client(url)
     try:
-        ids = {name: _find(client, event_type) for name, event_type in TYPES.items()}
+        with _client(url) as client:
+            ids = {name: _find(client, event_type) for name, event_type in TYPES.items()}
     except LookupError:
         raise
     except Exception as error:
         raise ConnectionError(f"the schema registry at {url} does not answer: {error}") from error
-    return Codec(ids, _fetcher(client))
+    return Codec(ids, partial(_fetch, url))
 
 
 def codec() -> Codec:
@@ -93,14 +92,12 @@ def _find(client: SchemaRegistryClient, event_type: EventType) -> int:
         ) from error
 
 
-def _fetcher(client: SchemaRegistryClient) -> Callable[[int], str]:
-    def fetch(schema_id: int) -> str:
-        try:
+def _fetch(url: str, schema_id: int) -> str:
+    try:
+        with _client(url) as client:
             return str(client.get_schema(schema_id).schema_str)
-        except SchemaRegistryError as error:
-            # Anything else (the registry is down) says nothing about the event: the caller tries again.
-            if error.http_status_code != HTTPStatus.NOT_FOUND:
-                raise
-            raise Undecodable(f"schema id {schema_id} is not in the registry") from error
-
-    return fetch
+    except SchemaRegistryError as error:
+        # Anything else (the registry is down) says nothing about the event: the caller tries again.
+        if error.http_status_code != HTTPStatus.NOT_FOUND:
+            raise
+        raise Undecodable(f"schema id {schema_id} is not in the registry") from error
