@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from random import Random
 from subprocess import PIPE, Popen
+from threading import Timer
 from time import monotonic, process_time, sleep
 from typing import Any, Self
 
@@ -298,11 +299,14 @@ def plain_faust() -> float:
     ]
     with Popen(command, stdout=PIPE, text=True) as worker:
         assert worker.stdout
+        patience = Timer(PATIENCE_S, worker.terminate)
+        patience.start()
         try:
             # Faust may say something of its own first.
             figures = (line for line in worker.stdout if line[0].isdigit())
             figure = next(figures, None)
         finally:
+            patience.cancel()
             worker.terminate()
     if figure is None:
         raise RuntimeError("the plain Faust worker ended without a figure: see above")

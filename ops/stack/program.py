@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from ops.stack.layout import HOST
 from ops.stack.processes import running
 
-READY_TIMEOUT_S = 60.0
+READY_TIMEOUT_S = 120.0
 
 
 class NotReady(Exception):
