@@ -54,7 +54,7 @@ class PostgresStore:
         self._open: PreparedConnection | None = None
 
     def progress(self, partitions: Sequence[int]) -> dict[int, Progress]:
-        """Makes the rows of partitions that were never read, so that there is a row to lock."""
+        """Makes the rows of partitions that were never read, so that there is a row to move."""
         name = self._reaction.name
         with self._connection() as connection, connection.cursor() as cursor:
             execute_values(cursor, _FIRST_POSITION, [(name, partition, 0) for partition in partitions])
