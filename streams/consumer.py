@@ -48,12 +48,20 @@ class Table:
     kind: str = "table"
 
 
+class NotYet(Exception):
+    """Raised by a reaction that does not find what its events are about: it is tried again, and parked at last.
+
+    PostgreSQL hands a transaction to the relay before others can see it. On a busy machine the event can be back,
+    through Kafka and another service, in between.
+    """
+
+
 @dataclass(frozen=True)
 class Reaction:
     """One service's answer to another's events.
 
     `handle(cursor, events)` runs inside the transaction that also moves the position. Its events are in order per
-    aggregate, each once, without gaps.
+    aggregate, each once, without gaps. It raises NotYet when what they are about is not there.
     """
 
     name: str

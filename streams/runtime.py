@@ -14,18 +14,22 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
+from time import monotonic
 from typing import NamedTuple
 
 from schemas.codec import Codec, Undecodable
 from schemas.event import Event
 from streams.batch import Batch, Record, aggregate_id, decode
-from streams.consumer import Consumer, Reaction, Row, Table, View, consumer_id
+from streams.consumer import Consumer, NotYet, Reaction, Row, Table, View, consumer_id
 from streams.stores import Known, Parked, Store, Wanted, Write
 
 log = logging.getLogger(__name__)
 
 #: Aggregates or rows remembered for one partition; beyond this, all of it is forgotten and read again as needed.
 REMEMBERED = 10_000
+
+#: Seconds that a reaction may say NotYet before the event is parked.
+PATIENCE_S = 60.0
 
 WAITS = "waits for an earlier event of its aggregate"
 
@@ -88,6 +92,7 @@ class Runtime:
         # A table's rows carry the version and ReplacingMergeTree folds by it, so none are kept beside them.
         self._sequenced = not isinstance(consumer, Table)
         self._partitions: dict[int, _Partition] = {}
+        self._missing_since: float | None = None
 
     def __repr__(self) -> str:
         return consumer_id(self._consumer)
@@ -124,8 +129,8 @@ class Runtime:
     def handle(self, batches: Sequence[Batch]) -> dict[int, int]:
         """Applies batches, at most one a partition; gives the partitions to read again, and from which offset.
 
-        Raises one of the store's `unavailable` errors when the batches have to be handed over again, later; that
-        is safe whatever had been applied.
+        Raises NotYet or one of the store's `unavailable` errors when the batches have to be handed over again, later;
+        that is safe whatever had been applied.
         """
         rewind: dict[int, int] = {}
         turn: dict[int, Batch] = {}
@@ -151,9 +156,9 @@ class Runtime:
         writes = self._prepare(batches)
         try:
             return self._apply(writes)
-        except self._store.unavailable:
-            raise
-        except Exception:
+        except Exception as error:
+            if self._may_pass(error):
+                raise
             log.exception("%s: a batch can't be applied; its events are applied one by one", self)
             return self._write_singly(batches)
 
@@ -170,15 +175,23 @@ class Runtime:
         writes = self._prepare({batch.partition: batch})
         try:
             return self._apply(writes)
-        except self._store.unavailable:
-            raise
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is parked with its reason
+        except Exception as error:
+            if self._may_pass(error):
+                raise
             write = Write(batch.partition, writes[0].expected, batch.end)
             _park(write, batch.records[0], _reason(error))
             return self._apply([write])
 
+    def _may_pass(self, error: Exception) -> bool:
+        """Whether the same batch is to be tried again."""
+        if isinstance(error, NotYet):
+            self._missing_since = self._missing_since or monotonic()
+            return monotonic() - self._missing_since < PATIENCE_S
+        return isinstance(error, self._store.unavailable)
+
     def _apply(self, writes: Sequence[Write]) -> set[int]:
         refused = self._store.apply(writes)
+        self._missing_since = None
         for write in writes:
             if write.partition not in refused:
                 self._partitions[write.partition].advance(write, is_table=not self._sequenced)

@@ -9,7 +9,7 @@ from api.cause import Cause
 from api.orders import rules, store
 from api.orders.rules import Order
 from schemas.event import Event
-from streams.consumer import Reaction
+from streams.consumer import NotYet, Reaction
 
 
 def copy_prices(cursor: Cursor, events: Sequence[Event]) -> None:
@@ -24,15 +24,22 @@ def copy_prices(cursor: Cursor, events: Sequence[Event]) -> None:
 
 
 def settle_orders(cursor: Cursor, events: Sequence[Event]) -> None:
-    """Confirms orders whose stock is reserved, rejects those whose is refused; a cancelled one stays so."""
+    """Confirms orders whose stock is reserved, rejects those whose is refused; a cancelled one stays so.
+
+    Raises NotYet when there is no such order.
+    """
     answers = {
         event.key: event for event in events if event.type in ("ReservationMade", "ReservationRefused")
     }
     if not answers:
         return
+    found = store.lock(cursor, answers)
+    missing = answers.keys() - found.keys()
+    if missing:
+        raise NotYet(f"no order {', '.join(sorted(missing))}")
     cause = outbox.cause(None)
     changes: list[tuple[Order, Event]] = []
-    for order_id, order in store.lock(cursor, answers).items():
+    for order_id, order in found.items():
         answer = answers[order_id]
         event = _settle(order, answer, cause._replace(traceparent=answer.traceparent))
         if event:

@@ -66,7 +66,7 @@ def service_urls(layout: Layout) -> Mapping[str, str]:
 
 
 def make_roles(layout: Layout) -> None:
-    """Roles and databases. Every role can log in, and sees nothing but what is granted to it by name."""
+    """Every role can log in, and sees nothing but what is granted to it by name."""
     with _admin(layout, "postgres") as cursor:
         for role in ("debezium", "registry", *services()):
             options = SQL("LOGIN REPLICATION" if role == "debezium" else "LOGIN")
@@ -75,16 +75,26 @@ def make_roles(layout: Layout) -> None:
             cursor.execute(SQL("ALTER ROLE {} {} PASSWORD {}").format(Identifier(role), options, password))
         cursor.execute("REVOKE ALL ON DATABASE postgres, template1 FROM PUBLIC")
         _make_database(cursor, "registry", owner="registry")
-        _make_database(cursor, DATABASE, owner="admin")
-        for role in ("debezium", *services()):
-            cursor.execute(
-                SQL("GRANT CONNECT ON DATABASE {} TO {}").format(Identifier(DATABASE), Identifier(role))
-            )
 
 
 def migrate(layout: Layout) -> None:
     """Every service's schema, brought up to date, and the publication of all outboxes."""
+    make_schemas(layout, DATABASE)
     with _admin(layout, DATABASE) as cursor:
+        for service in services():
+            make_outbox_partitions(cursor, service, datetime.now(UTC))
+        for database in outbox.databases(service_urls(layout)):
+            _publish(cursor, database)
+
+
+def make_schemas(layout: Layout, database: str) -> None:
+    """A database with every service's schema, made or brought up to date."""
+    with _admin(layout, "postgres") as cursor:
+        _make_database(cursor, database, owner="admin")
+        for role in ("debezium", *services()):
+            grant = SQL("GRANT CONNECT ON DATABASE {} TO {}")
+            cursor.execute(grant.format(Identifier(database), Identifier(role)))
+    with _admin(layout, database) as cursor:
         cursor.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
         for service in services():
             name = Identifier(service)
@@ -92,12 +102,7 @@ def migrate(layout: Layout) -> None:
             cursor.execute(SQL("GRANT USAGE ON SCHEMA {} TO {}, debezium").format(name, name))
             cursor.execute(SQL("ALTER ROLE {} SET search_path = {}").format(name, name))
     for service in services():
-        _apply_migrations(layout, service)
-    with _admin(layout, DATABASE) as cursor:
-        for service in services():
-            make_outbox_partitions(cursor, service, datetime.now(UTC))
-        for database in outbox.databases(service_urls(layout)):
-            _publish(cursor, database)
+        _apply_migrations(layout, service, database)
 
 
 def make_outbox_partitions(cursor: Cursor, service: str, now: datetime) -> None:
@@ -164,10 +169,11 @@ def _await_slot(layout: Layout, slot: str) -> None:
                     )
 
 
-def _apply_migrations(layout: Layout, service: str) -> None:
+def _apply_migrations(layout: Layout, service: str, database: str) -> None:
     logging.getLogger("yoyo.migrations").setLevel(logging.WARNING)
     # The schema's bookkeeping is in the schema: a service can move to a database of its own.
-    with yoyo.get_backend(f"{layout.database_url('admin')}?schema={service}") as backend, backend.lock():
+    url = layout.database_url("admin", database)
+    with yoyo.get_backend(f"{url}?schema={service}") as backend, backend.lock():
         found = yoyo.read_migrations(str(MIGRATIONS / "engine"), str(MIGRATIONS / service))
         backend.apply_migrations(backend.to_apply(found))
 

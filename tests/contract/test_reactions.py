@@ -1,4 +1,7 @@
-"""What every reaction keeps to, in its service's own PostgreSQL; a new one is found by itself."""
+"""What every reaction keeps to, in PostgreSQL; a new one is found by itself.
+
+In a database that has the services' schemas and no relay: nothing of what happens here is ever published.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -8,11 +11,16 @@ from uuid import uuid4
 
 import psycopg2
 import pytest
+from psycopg2.extensions import connection as Connection
 
+from api.orders import store as orders
+from ops.stack.layout import Layout
 from ops.stack.lifecycle import Stack
+from ops.stack.preparations import make_schemas
 from schemas.event import Event
-from streams import settings
-from streams.consumer import Reaction, reactions
+from streams import runtime as engine
+from streams.consumer import NotYet, Reaction, reactions
+from streams.prepared import connect
 from streams.runtime import Runtime
 from streams.stores.postgres import PostgresStore
 from tests.events import CODEC, batch, life
@@ -21,30 +29,44 @@ every_reaction = pytest.mark.parametrize("reaction", reactions().values(), ids=l
 
 #: What the engine and the migrations keep beside the service's own tables.
 ENGINE_TABLES = ("position", "version", "parked")
+DATABASE = "contract"
 
 
 class Service:
     """A reaction under a name of its own, beside the live one, on events of aggregates of its own."""
 
-    def __init__(self, reaction: Reaction) -> None:
+    def __init__(self, layout: Layout, reaction: Reaction) -> None:
         self.reaction = replace(reaction, name=f"contract-{uuid4()}")
-        self._admin = psycopg2.connect(settings.setting("ADMIN_DATABASE_URL"))
+        self._layout = layout
+        self._admin = psycopg2.connect(layout.database_url("admin", DATABASE))
         self._admin.autocommit = True
         self._mine = uuid4().hex[:12]
 
     def life(self) -> list[Event]:
         """A life of a new aggregate in the reaction's topic."""
         key = str(uuid4()) if "order_id" in life(self.reaction.topic)[0].data else f"sku-{self._mine}"
-        return [
-            event._replace(key=key, data=self._renamed(event.data, key)) for event in life(self.reaction.topic)
-        ]
+        if self.reaction.topic == "marea.reservation":
+            with closing(self.place(key)) as connection:
+                connection.commit()
+        return self._renamed(life(self.reaction.topic), key)
+
+    def place(self, order_id: str) -> Connection:
+        """Places an order, for which stock can be reserved, in a transaction that is still open."""
+        [placed] = self._renamed(life("marea.order")[:1], order_id)
+        connection = connect(self._layout.database_url("orders", DATABASE), "contract", 5)
+        orders.place(connection.cursor(), placed._replace(id=str(uuid4())), order_id, b"")
+        return connection
+
+    def runtime(self) -> Runtime:
+        """As a new worker has it."""
+        url = self._layout.database_url(self.reaction.service, DATABASE)
+        runtime = Runtime(self.reaction, PostgresStore(url, self.reaction), CODEC)
+        runtime.assign([0])
+        return runtime
 
     def handle(self, events: Sequence[Event], start: int = 0) -> None:
         """As a new worker would."""
-        store = PostgresStore(settings.database_url(self.reaction.service), self.reaction)
-        runtime = Runtime(self.reaction, store, CODEC)
-        runtime.assign([0])
-        assert runtime.handle([batch(events, start)]) == {}
+        assert self.runtime().handle([batch(events, start)]) == {}
 
     def state(self) -> dict[str, list[Any]]:
         """All rows of the service's own tables that speak of this test, and the events they published."""
@@ -62,19 +84,14 @@ class Service:
         return int(position)
 
     def close(self) -> None:
-        """Takes back what never happened: no product or order of the test's is in any topic."""
-        with self._admin.cursor() as cursor:
-            for table in set(self._tables()) - {"outbox"}:
-                delete = f"DELETE FROM {self.reaction.service}.{table} AS t WHERE t::text LIKE %s"
-                cursor.execute(delete, (f"%{self._mine}%",))
-            for table in ENGINE_TABLES:
-                cursor.execute(
-                    f"DELETE FROM {self.reaction.service}.{table} WHERE consumer = %s", (self.reaction.name,)
-                )
         self._admin.close()
 
-    def _renamed(self, data: dict[str, Any], key: str) -> dict[str, Any]:
-        renamed = {name: key for name in ("order_id", "sku") if name in data}
+    def _renamed(self, events: Sequence[Event], key: str) -> list[Event]:
+        return [event._replace(key=key, data=self._renamed_data(event.data, key)) for event in events]
+
+    def _renamed_data(self, data: dict[str, Any], key: str) -> dict[str, Any]:
+        names = {"order_id": key, "sku": key, "customer_id": self._mine}
+        renamed = {name: new for name, new in names.items() if name in data}
         lines = [line | {"sku": f"sku-{self._mine}"} for line in data.get("lines", [])]
         return data | renamed | ({"lines": lines} if lines else {})
 
@@ -82,7 +99,7 @@ class Service:
         query = """SELECT table_name FROM information_schema.tables WHERE table_schema = %s
                    AND table_type = 'BASE TABLE' AND table_name !~ '^(outbox_|_?yoyo|.*yoyo)'"""
         found = [name for (name,) in self._query(query, self.reaction.service)]
-        return [name for name in found if name not in ENGINE_TABLES and name != "contract"]
+        return [name for name in found if name not in ENGINE_TABLES]
 
     def _engine(self, table: str, column: str) -> list[Any]:
         query = f"SELECT {column} FROM {self.reaction.service}.{table} WHERE consumer = %s ORDER BY 1"
@@ -95,10 +112,15 @@ class Service:
             return rows
 
 
+@pytest.fixture(scope="module")
+def layout(stack: Stack) -> Layout:
+    make_schemas(stack.layout, DATABASE)
+    return stack.layout
+
+
 @pytest.fixture
-def service(stack: Stack, reaction: Reaction) -> Iterator[Service]:
-    assert stack
-    with closing(Service(reaction)) as service:
+def service(layout: Layout, reaction: Reaction) -> Iterator[Service]:
+    with closing(Service(layout, reaction)) as service:
         yield service
 
 
@@ -115,15 +137,12 @@ def test_duplicates_change_nothing_and_publish_nothing(service: Service, reactio
 
 @every_reaction
 def test_an_unknown_event_type_changes_nothing(service: Service, reaction: Reaction) -> None:
-    before = service.state()
     first = service.life()[0]
-    store = PostgresStore(settings.database_url(service.reaction.service), service.reaction)
-    runtime = Runtime(service.reaction, store, CODEC)
-    runtime.assign([0])
+    before = service.state()
     told = batch([first])
     [record] = told.records
     headers = [(name, b"SomethingNew" if name == "type" else value) for name, value in record.headers]
-    runtime.handle([told._replace(records=[record._replace(headers=headers)])])
+    service.runtime().handle([told._replace(records=[record._replace(headers=headers)])])
     assert service.state() == before
     assert (service.parked(), service.position()) == ([], 1)
 
@@ -139,6 +158,7 @@ def test_a_gap_parks(service: Service, reaction: Reaction) -> None:
 
 @every_reaction
 def test_a_reaction_that_raises_leaves_nothing_but_the_parked_event(service: Service, reaction: Reaction) -> None:
+    events = service.life()[:1]
     before = service.state()
 
     def handle(cursor: Any, events: Sequence[Event]) -> None:
@@ -146,6 +166,39 @@ def test_a_reaction_that_raises_leaves_nothing_but_the_parked_event(service: Ser
         raise KeyError("poison")
 
     service.reaction = replace(service.reaction, handle=handle)
-    service.handle(service.life()[:1])
+    service.handle(events)
     assert service.state() == before
     assert service.parked() == ["KeyError: 'poison'"]
+
+
+settling = pytest.mark.parametrize("reaction", [reactions()["orders.outcomes"]], ids=["orders.outcomes"])
+
+
+@settling
+def test_an_outcome_waits_for_an_order_that_can_not_be_seen_yet(service: Service, reaction: Reaction) -> None:
+    """PostgreSQL hands a commit to the relay before others can see it."""
+    [made, *_] = life("marea.reservation")
+    order_id = str(uuid4())
+    made = made._replace(key=order_id, data={"order_id": order_id})
+    runtime = service.runtime()
+    with closing(service.place(order_id)) as connection:
+        with pytest.raises(NotYet, match=order_id):
+            runtime.handle([batch([made])])
+        connection.commit()
+    assert runtime.handle([batch([made])]) == {}
+    assert (service.parked(), service.position()) == ([], 1)
+    [(row,)] = service.state()["orders"]
+    assert '"status":"confirmed"' in row
+
+
+@settling
+def test_an_outcome_of_an_order_that_never_comes_is_parked_alone(
+    service: Service, reaction: Reaction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "PATIENCE_S", 0.0)
+    known = service.life()[:1]
+    lost = [event._replace(key=str(uuid4())) for event in life("marea.reservation")[:1]]
+    service.handle([*lost, *known])
+    assert service.parked() == [f"NotYet: no order {lost[0].key}"]
+    [(row,)] = service.state()["orders"]
+    assert '"status":"confirmed"' in row
