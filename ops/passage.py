@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from ops.stack.programs.kafka import admin_client
 from streams import settings
-from streams.consumer import consumer_id, consumers
+from streams.consumer import Reaction, consumer_id, consumers
 
 _NOW = "SELECT pg_current_wal_lsn()::text"
 _CONFIRMED = """
@@ -21,13 +21,16 @@ _TIMEOUT_S = 30
 
 
 class Passage:
-    """Follows what is in PostgreSQL at the moment when this is made, on its way to the named consumers."""
+    """Follows what is in PostgreSQL at the moment when this is made, on its way to the named consumers.
+
+    And to all reactions: what one of them has done is compared with what another has.
+    """
 
     def __init__(self, names: Collection[str]) -> None:
         self._topics = {
             f"marea.{consumer_id(consumer)}": consumer.topic
             for consumer in consumers()
-            if consumer_id(consumer) in names
+            if consumer_id(consumer) in names or isinstance(consumer, Reaction)
         }
         self._kafka = admin_client(settings.kafka())
         self._lsn = _ask(_NOW)

@@ -47,14 +47,17 @@ class Part(NamedTuple):
     actual: Iterable[Keyed]
 
 
-class Copy(NamedTuple):
-    """A service's own copy of another's aggregates, kept by a reaction: `query` gives key and row as JSON."""
+class Effect(NamedTuple):
+    """What a reaction has to have done in its service.
+
+    `expected` gives key and row from an aggregate's state; `query` gives them as they are, the row as JSON.
+    """
 
     reaction: str
     service: str
     topic: str
+    expected: Callable[[Row], Keyed]
     query: str
-    fields: tuple[str, ...]
 
 
 _PRICE_FIELDS = (
@@ -68,13 +71,27 @@ _PRICE_FIELDS = (
     "currency",
     "archived",
 )
-COPIES = (
-    Copy(
-        "orders.prices",
+
+
+def _price(product: Row) -> Keyed:
+    return product["sku"], {name: product[name] for name in _PRICE_FIELDS}
+
+
+EFFECTS = (
+    Effect("orders.prices", "orders", "marea.product", _price, "SELECT sku, to_jsonb(price)::text FROM price"),
+    Effect(
+        "inventory.reservations",
+        "inventory",
+        "marea.order",
+        lambda order: (order["id"], {"answered": True}),
+        """SELECT order_id, '{"answered": true}' FROM reservation""",
+    ),
+    Effect(
+        "orders.outcomes",
         "orders",
-        "marea.product",
-        "SELECT sku, to_jsonb(price)::text FROM price",
-        _PRICE_FIELDS,
+        "marea.reservation",
+        lambda reservation: (reservation["order_id"], {"settled": True}),
+        """SELECT id::text, '{"settled": true}' FROM orders WHERE status <> 'placed'""",
     ),
 )
 
@@ -144,8 +161,8 @@ class Sides:
             yield consumer_id(view), view.topic, partial(self._view_parts, view)
         for table in tables().values():
             yield consumer_id(table), table.topic, partial(self._table_parts, table)
-        for copy in COPIES:
-            yield f"reaction.{copy.reaction}", copy.topic, partial(self._copy_parts, copy)
+        for effect in EFFECTS:
+            yield f"reaction.{effect.reaction}", effect.topic, partial(self._effect_parts, effect)
 
     @contextmanager
     def _states(self, topic: str) -> Iterator[States]:
@@ -195,10 +212,11 @@ class Sides:
             for block in blocks:
                 yield from (dict(zip(blocks.source.column_names, row, strict=True)) for row in block)
 
-    def _copy_parts(self, copy: Copy, states: States) -> Iterator[Part]:
-        expected = ((state["sku"], {name: state[name] for name in copy.fields}) for state in states.every())
-        with _read(copy.service, copy.query) as rows:
-            yield Part(0, expected, ((key, orjson.loads(row)) for key, row in rows))
+    def _effect_parts(self, effect: Effect, states: States) -> Iterator[Part]:
+        with _read(effect.service, effect.query) as rows:
+            yield Part(
+                0, map(effect.expected, states.every()), ((key, orjson.loads(row)) for key, row in rows)
+            )
 
     def _parked_rows(self, table: Table) -> int:
         name = generation_table(table.name, live_generation(self._clickhouse, table.name) or 1)

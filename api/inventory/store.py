@@ -38,13 +38,17 @@ ON CONFLICT (order_id) DO UPDATE
 SET version = excluded.version, status = excluded.status, updated_at = excluded.updated_at
 """
 
-#: By topic: every aggregate's id and state, ordered by id, in the shape of its view row.
+#: By topic: every aggregate's id and state, ordered by id, in the shape of its view row where it has one.
 STATES: Mapping[str, str] = {
     "marea.stock": """
 SELECT sku AS id, jsonb_build_object(
     'sku', sku, 'version', version, 'on_hand', on_hand, 'reserved', reserved, 'available', on_hand - reserved,
     'updated_at', to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) AS state
 FROM stock ORDER BY sku COLLATE "C"
+""",
+    "marea.reservation": """
+SELECT order_id AS id, jsonb_build_object('order_id', order_id, 'version', version, 'status', status) AS state
+FROM reservation ORDER BY order_id COLLATE "C"
 """,
 }
 

@@ -1,15 +1,17 @@
 """From HTTP to every view and table, on the real stack."""
 
 import threading
+from contextlib import closing
 from typing import Any
 
 import orjson
+import psycopg2
 import pytest
 import requests
 
 from ops.verify import verify
 from streams import settings
-from streams.consumer import tables, views
+from streams.consumer import consumer_id, consumers
 from streams.partition import partition_of
 from streams.reader import Views
 from streams.stores.clickhouse import connect as connect_clickhouse
@@ -98,6 +100,20 @@ def test_concurrent_repeats_of_a_key_place_one_order() -> None:
     assert len({answer.json()["id"] for answer in mixed if answer.ok}) == 1
 
 
+def test_a_service_whose_database_hung_up_answers_its_next_request() -> None:
+    """As after a restart of PostgreSQL, when nobody asked the service anything meanwhile."""
+    shop = Shop()
+    for n in range(20):  # so that its threads have connections
+        assert shop.post("/products", shop.product(f"milk{n}")).status_code == 201
+    admin = psycopg2.connect(settings.setting("ADMIN_DATABASE_URL"))
+    with closing(admin), admin.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'catalog'")
+        assert cursor.rowcount > 0
+    for n in range(20):
+        answer = shop.post("/products", shop.product(f"bread{n}"))
+        assert answer.status_code == 201, answer.text
+
+
 def test_stale_writes_to_a_product_are_refused() -> None:
     shop = Shop()
     product = shop.product("milk")
@@ -175,8 +191,37 @@ def test_rows_lie_in_the_partition_that_readers_look_into() -> None:
             assert all(partition_of(key, partitions) == partition for key, _ in reader.rows(view, partition))
 
 
-def test_verify_covers_every_view_and_table_and_finds_no_difference() -> None:
+def test_verify_covers_every_consumer_and_finds_no_difference() -> None:
     report = verify()
     assert report.differences == []
-    compared = {f"view.{name}" for name in views()} | {f"table.{name}" for name in tables()}
-    assert compared <= set(report.checked)
+    assert set(report.checked) == {consumer_id(consumer) for consumer in consumers()}
+
+
+@pytest.mark.parametrize(
+    ("lose", "restore", "consumer"),
+    [
+        (
+            "UPDATE orders.orders SET status = 'placed' WHERE id = %s",
+            "UPDATE orders.orders SET status = 'confirmed' WHERE id = %s",
+            "reaction.orders.outcomes",
+        ),
+        (
+            "UPDATE inventory.reservation SET order_id = 'lost ' || order_id WHERE order_id = %s",
+            "UPDATE inventory.reservation SET order_id = substr(order_id, 6) WHERE order_id = 'lost ' || %s",
+            "reaction.inventory.reservations",
+        ),
+    ],
+)
+def test_verify_finds_what_a_reaction_has_not_done(lose: str, restore: str, consumer: str) -> None:
+    shop = Shop()
+    order_id = shop.order([(shop.stocked("milk", 10), 1)]).json()["id"]
+    shop.settled(order_id)
+    admin = psycopg2.connect(settings.setting("ADMIN_DATABASE_URL"))
+    admin.autocommit = True
+    with closing(admin), admin.cursor() as cursor:
+        cursor.execute(lose, (order_id,))
+        try:
+            assert (consumer, order_id) in {(d.consumer, d.key) for d in verify().differences}
+        finally:
+            cursor.execute(restore, (order_id,))
+    assert verify().differences == []
