@@ -23,10 +23,12 @@ log = logging.getLogger(__name__)
 
 #: Seconds between looking whether to stop, when nothing arrives.
 IDLE_S = 0.2
-#: Seconds an offer may wait before the partitions are paused; polling goes on, or the group would expel us.
+#: Seconds between polls while an offer waits: without them the group would expel us.
 PATIENCE_S = 1.0
-#: Seconds between commits to the group, and looks at whether the store is where it was left.
+#: Seconds between commits to the group, looks at whether the store is where it was left, and words with the broker.
 COMMIT_S = 5.0
+#: Seconds that the broker may take to answer, and that it may leave us without any answer.
+ANSWER_S, SILENCE_S = 1.0, 10.0
 MAX_RECORDS = 4_000
 #: Seconds that a source rests at most after a batch.
 MAX_REST_S = 0.03
@@ -43,6 +45,10 @@ class UnfitTopic(Exception):
 
 class HistoryLost(Exception):
     """The position that a consumer needs next is not in the topic: going on would leave a gap."""
+
+
+class BrokerSilent(Exception):
+    """The broker has not answered for SILENCE_S: it is away, or the client has lost it for good."""
 
 
 def check_topics(bootstrap: str, topics: Sequence[str], partitions: int) -> None:
@@ -178,7 +184,7 @@ class Source:
         self._next: dict[int, int] = {}
         self._rewinds: dict[int, int] = {}
         self._stopping = Event()
-        self._committed_at = monotonic()
+        self._committed_at = self._heard_at = monotonic()
         self._assignments = 0
         # Records gather at the broker, not one by one in the client's queue.
         gather = _GATHER if linger_s else _FOLLOW
@@ -187,8 +193,9 @@ class Source:
         )
 
     def start(self, on_end: Callable[[Exception | None], None]) -> None:
-        """Polls until stopped. `on_end` hears why it ended: HistoryLost, KafkaException, or what the reader raised.
+        """Polls until stopped.
 
+        `on_end` hears why it ended: HistoryLost, BrokerSilent, KafkaException, or what the reader raised.
         The thread is a daemon: when the worker dies around it, it must not live on and keep its partitions.
         """
         self._thread = Thread(target=self._run, args=(on_end,), name=f"source {self._group}", daemon=True)
@@ -231,7 +238,7 @@ class Source:
         rest = self._consumer.consume(MAX_RECORDS - 1, self._linger_s or self._rest_s)
         if self._assignments != assignments:
             # Partitions came or went in between: what we hold need not follow on from `_next`.
-            self._rewinds.update(self._next)
+            self._discard(first, *rest)
             return []
         return [message for message in (first, *rest) if self._is_record(message)]
 
@@ -258,18 +265,14 @@ class Source:
         """Until they are applied. A consumer whose sink is down stays in its group, and reads nothing."""
         offer = Offer()
         self._reader.offer(offer)
-        paused = False
         try:
             while not self._stopping.is_set():
-                request = offer.request(IDLE_S if paused else PATIENCE_S)
+                request = offer.request(PATIENCE_S)
                 if request and self._apply(batches, request):
-                    break
-                self._poll_paused()
-                paused = True
+                    return
+                self._discard(self._consumer.poll(0))
         finally:
             offer.withdraw()
-        if paused:
-            self._consumer.resume(self._consumer.assignment())
 
     def _apply(self, batches: Sequence[Batch], request: "asyncio.Future[None]") -> bool:
         began = monotonic()
@@ -282,12 +285,14 @@ class Source:
         settle_from_thread(request)
         return True
 
-    def _poll_paused(self) -> None:
-        self._consumer.pause(self._consumer.assignment())
-        late = self._consumer.poll(0)
-        if late is not None and self._is_record(late):
-            # Came with a partition that was assigned just now: read it again when there is room.
-            self._rewinds[place(late)] = self._next[place(late)]
+    def _discard(self, *messages: Message | None) -> None:
+        """What came when there was no room for it is read again later.
+
+        Pausing partitions instead would need care: one that is revoked meanwhile is still paused when it comes back.
+        """
+        for message in messages:
+            if message is not None and self._is_record(message) and place(message) in self._next:
+                self._rewinds[place(message)] = self._next[place(message)]
 
     def _rewind(self) -> None:
         rewinds, self._rewinds = self._rewinds, {}
@@ -316,10 +321,25 @@ class Source:
         if monotonic() - self._committed_at < COMMIT_S:
             return
         self._committed_at = monotonic()
+        self._ask()
         self._rewinds.update(self._reader.recheck())
         offsets = [TopicPartition(self._topic, p, offset) for p, offset in self._reader.positions().items()]
         if offsets:
             self._consumer.commit(offsets=offsets, asynchronous=True)
+
+    def _ask(self) -> None:
+        """Raises BrokerSilent, so that the client is opened anew.
+
+        A broker that is just coming back may answer that there are no brokers. librdkafka (2.16) then lets go of
+        those it knows and of its bootstrap servers, and waits for ever.
+        """
+        try:
+            self._consumer.list_topics(self._topic, timeout=ANSWER_S)
+        except KafkaException as error:
+            if monotonic() - self._heard_at > SILENCE_S:
+                raise BrokerSilent(f"no answer from the broker for {SILENCE_S:.0f} s: {error}") from error
+        else:
+            self._heard_at = monotonic()
 
 
 _LOST = {

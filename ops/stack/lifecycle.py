@@ -103,11 +103,11 @@ class Stack:
         """Stops one program cleanly; it stays down until it is started."""
         self.supervisor.stop(name)
 
-    def kill(self, name: str) -> None:
-        """SIGKILL to all processes of one program. The supervisor starts it again."""
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
+        """A signal to all processes of one program. The supervisor starts it again when it dies."""
         pid = self.supervisor.states()[name].pid
         for process in tree(pid) if pid else ():
-            os.kill(process, signal.SIGKILL)
+            os.kill(process, number)
 
     def wait_ready(self, name: str, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Returns when a program serves. Raises NotStarted."""

@@ -1,5 +1,6 @@
 """Programs die under load, at any moment: nothing accepted is lost, doubled or left behind."""
 
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,9 +9,12 @@ from itertools import count
 
 import pytest
 import requests
+from confluent_kafka.admin import AdminClient
 
 from ops.stack.lifecycle import Stack
 from ops.verify import verify
+from streams import settings
+from streams.consumer import consumer_id, consumers
 from tests.stack.shop import Shop, eventually
 
 CLIENTS = 4
@@ -104,6 +108,34 @@ def test_nothing_is_lost_or_doubled_when_a_program_is_killed_under_load(
     report = verify()
     assert report.differences == []
     assert report.parked == parked
+
+
+def members() -> set[int]:
+    """How many workers each group has."""
+    admin = AdminClient({"bootstrap.servers": settings.kafka()})
+    groups = admin.describe_consumer_groups([f"marea.{consumer_id(each)}" for each in consumers()])
+    return {len(answer.result(timeout=10).members) for answer in groups.values()}
+
+
+def test_a_worker_that_stands_still_until_it_is_expelled_takes_its_share_back(
+    stack: Stack, skus: list[str]
+) -> None:
+    """As when its machine stalls: it wakes up in the middle of batches that others have taken over."""
+    shop = Shop()
+    with buying(skus) as buyers:
+        eventually(lambda: len(buyers.accepted) >= BEFORE)
+        stack.kill("worker-1", signal.SIGSTOP)
+        try:
+            eventually(lambda: members() == {1})
+        finally:
+            stack.kill("worker-1", signal.SIGCONT)
+        eventually(lambda: members() == {2})
+        soon = len(buyers.accepted) + AFTER
+        eventually(lambda: len(buyers.accepted) >= soon)
+    assert buyers.failures == []
+    for order_id in buyers.accepted:
+        assert shop.settled(order_id)["status"] == "confirmed"
+    assert verify().differences == []
 
 
 def test_a_worker_that_is_stopped_leaves_its_work_to_the_other_and_takes_its_share_back(

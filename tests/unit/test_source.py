@@ -1,11 +1,15 @@
 """What a source promises to those who have its batches applied."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
+from queue import Queue
 from threading import Thread
 
 import pytest
 
-from streams.source import Offer, settle_from_thread
+from streams import source
+from streams.batch import Batch
+from streams.source import BrokerSilent, Offer, Source, settle_from_thread
 
 
 async def ask(offer: Offer) -> None:
@@ -46,3 +50,37 @@ def test_a_withdrawn_offer_keeps_nobody_waiting(*, asked_first: bool) -> None:
         await asyncio.wait_for(asked or offer.apply(), timeout=5)
 
     asyncio.run(agent())
+
+
+class Idle:
+    """A reader that is never given anything."""
+
+    def assign(self, partitions: Sequence[int]) -> Mapping[int, int]:
+        raise AssertionError(partitions)
+
+    def revoke(self, partitions: Sequence[int]) -> None:
+        raise AssertionError(partitions)
+
+    def offer(self, offer: Offer) -> None:
+        raise AssertionError(offer)
+
+    def apply(self, batches: Sequence[Batch]) -> Mapping[int, int]:
+        raise AssertionError(batches)
+
+    def recheck(self) -> Mapping[int, int]:
+        return {}
+
+    def positions(self) -> Mapping[int, int]:
+        return {}
+
+
+def test_a_source_that_hears_nothing_from_the_broker_ends_and_can_be_opened_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("COMMIT_S", "ANSWER_S", "SILENCE_S"):
+        monkeypatch.setattr(source, name, 0.1)
+    ended: Queue[Exception | None] = Queue()
+    deaf = Source("127.0.0.1:1", "group", "topic", Idle())  # nobody listens on port 1
+    deaf.start(ended.put)
+    assert isinstance(ended.get(timeout=30), BrokerSilent)
+    deaf.join(30)
