@@ -1,4 +1,4 @@
-"""A service's connections to its PostgreSQL: one a thread, opened when needed and anew after one broke."""
+"""A service's connections to its PostgreSQL: one a thread, opened when needed and anew after one is gone."""
 
 import threading
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ class Database:
 
     def _session(self) -> PreparedConnection:
         session: PreparedConnection | None = getattr(self._thread, "session", None)
-        if session is None or session.closed:
+        if session is None or session.is_gone:
             session = connect(settings.database_url(self._service), self._service, 3, **_TIMEOUTS)
             session.autocommit = True
             self._thread.session = session

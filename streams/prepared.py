@@ -1,5 +1,6 @@
 """PostgreSQL connections that have each of their statements parsed and planned once."""
 
+import select
 from collections.abc import Sequence
 from itertools import count
 from typing import Any
@@ -38,6 +39,16 @@ class PreparedConnection(Connection):  # type: ignore[misc]  # psycopg2 has no t
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.calls: dict[str, str] = {}
+        self._poll = select.poll()
+        self._poll.register(self, select.POLLIN)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the server has hung up, as when it was started anew; to be asked when no answer is awaited.
+
+        Without this, whoever uses the connection next would be told that the database is not there.
+        """
+        return bool(self.closed or self._poll.poll(0))
 
 
 class _PreparedCursor(Cursor):  # type: ignore[misc]  # the same

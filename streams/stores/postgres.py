@@ -102,7 +102,7 @@ class PostgresStore:
 
     def _connection(self) -> PreparedConnection:
         """`with` on it commits, or rolls back when its block raises."""
-        if self._open is None or self._open.closed:
+        if self._open is None or self._open.is_gone:
             self._open = connect(
                 self._url, self._reaction.name, 5, statement_timeout="30s", lock_timeout="10s"
             )
