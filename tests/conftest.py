@@ -1,14 +1,16 @@
 """The stack under test: one for the whole run, on ports and in a folder of its own."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
 from ops.stack.layout import Layout
-from ops.stack.lifecycle import Stack
+from ops.stack.lifecycle import Stack, tail
 
 DEFAULT_TEST_PORT = 18000
+#: Programs that say why events do not get through, and how many lines of each log a failing test shows.
+TALKERS, LOG_LINES = ("connect", "worker-1", "worker-2"), 20
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +28,13 @@ def stack() -> Iterator[Stack]:
         stack.down()
         os.environ.clear()
         os.environ.update(before)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Function) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What the stack said last is part of the report: it is gone when somebody reads that."""
+    report = yield
+    stack = item.funcargs.get("stack")
+    if report.failed and isinstance(stack, Stack):
+        report.sections += [(f"log of {name}", tail(stack.layout.log(name), LOG_LINES)) for name in TALKERS]
+    return report
