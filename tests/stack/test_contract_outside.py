@@ -5,6 +5,8 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psycopg2
@@ -45,8 +47,13 @@ def test_the_consumer_in_the_documents_reads_orders() -> None:
     assert f"OrderConfirmed {order_id} 321" in ran.stdout.splitlines()
 
 
-def test_an_incompatible_schema_is_refused_and_a_compatible_one_is_not() -> None:
-    client = SchemaRegistryClient({"url": settings.registry_url()})
+@pytest.fixture
+def client() -> Iterator[SchemaRegistryClient]:
+    with closing(SchemaRegistryClient({"url": settings.registry_url()})) as client:
+        yield client
+
+
+def test_an_incompatible_schema_is_refused_and_a_compatible_one_is_not(client: SchemaRegistryClient) -> None:
     confirmed = TYPES["OrderConfirmed"]
     record = json.loads(confirmed.text)
     needed = record | {"fields": [*record["fields"], {"name": "channel", "type": "string"}]}
