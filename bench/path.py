@@ -113,7 +113,7 @@ class _Path:
             "saga_per_s": saga,
             "cdc_drain_per_s": drained,
             "rebuild_per_s": {"one_worker": self._rebuild(1), "two_workers": self._rebuild(2)},
-            "plain_faust_per_s": plain_faust(),
+            "plain_faust_per_s": plain_faust(str(self._stack.layout.data("plain-faust"))),
             "rss_bytes": memory,
         }
 
@@ -284,14 +284,16 @@ def await_more(read: Callable[[], int], than: int) -> tuple[float, int]:
     return monotonic(), found
 
 
-def plain_faust() -> float:
-    """Events a second of bench/plain_faust.py."""
+def plain_faust(folder: str) -> float:
+    """Events a second of bench/plain_faust.py, which keeps nothing in its folder."""
     command = [
         sys.executable,
         "-m",
         "faust",
         "-A",
         "bench.plain_faust",
+        "--datadir",
+        folder,
         "worker",
         "-l",
         "warn",
@@ -308,6 +310,7 @@ def plain_faust() -> float:
         finally:
             patience.cancel()
             worker.terminate()
+            worker.stdout.read()  # what it says at its end
     if figure is None:
         raise RuntimeError("the plain Faust worker ended without a figure: see above")
     per_s = float(figure)

@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from ops.stack.programs.kafka import admin_client
 from streams import settings
-from streams.consumer import Reaction, consumer_id, consumers
+from streams.consumer import consumer_id, consumers, reactions
 
 _NOW = "SELECT pg_current_wal_lsn()::text"
 _CONFIRMED = """
@@ -23,14 +23,18 @@ _TIMEOUT_S = 30
 class Passage:
     """Follows what is in PostgreSQL at the moment when this is made, on its way to the named consumers.
 
-    And to all reactions: what one of them has done is compared with what another has.
+    With one reaction come all: what one of them has done is compared with what another has.
     """
 
     def __init__(self, names: Collection[str]) -> None:
+        followed = {*names}
+        reacting = {consumer_id(reaction) for reaction in reactions().values()}
+        if followed & reacting:
+            followed |= reacting
         self._topics = {
             f"marea.{consumer_id(consumer)}": consumer.topic
             for consumer in consumers()
-            if consumer_id(consumer) in names or isinstance(consumer, Reaction)
+            if consumer_id(consumer) in followed
         }
         self._kafka = admin_client(settings.kafka())
         self._lsn = _ask(_NOW)

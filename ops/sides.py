@@ -83,8 +83,8 @@ EFFECTS = (
         "inventory.reservations",
         "inventory",
         "marea.order",
-        lambda order: (order["id"], {"answered": True}),
-        """SELECT order_id, '{"answered": true}' FROM reservation""",
+        lambda order: (order["id"], {"held": order["status"] not in ("rejected", "cancelled")}),
+        "SELECT order_id, jsonb_build_object('held', status = 'made')::text FROM reservation",
     ),
     Effect(
         "orders.outcomes",
@@ -161,8 +161,12 @@ class Sides:
             yield consumer_id(view), view.topic, partial(self._view_parts, view)
         for table in tables().values():
             yield consumer_id(table), table.topic, partial(self._table_parts, table)
-        for effect in EFFECTS:
-            yield f"reaction.{effect.reaction}", effect.topic, partial(self._effect_parts, effect)
+        effects = {effect.reaction: effect for effect in EFFECTS}
+        for reaction in reactions().values():
+            if reaction.name not in effects:
+                raise CannotVerify(f"ops/sides.py does not say in EFFECTS what {reaction.name} has to have done")
+            effect = effects[reaction.name]
+            yield consumer_id(reaction), effect.topic, partial(self._effect_parts, effect)
 
     @contextmanager
     def _states(self, topic: str) -> Iterator[States]:

@@ -5,7 +5,7 @@ the rows that it must hold. While traffic goes on, two sides that are read one a
 a difference counts only if it stands still: every further look finds the same key with the same two rows, and the
 last look comes after the relay and the consumers have passed all that there was at the first.
 
-Rows are compared by digest, one partition at a time, so that memory does not grow with what they contain.
+Rows are compared by digest, one part at a time, so that memory does not grow with what they contain.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator

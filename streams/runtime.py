@@ -14,7 +14,6 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from time import monotonic
 from typing import NamedTuple
 
 from schemas.codec import Codec, Undecodable
@@ -28,8 +27,8 @@ log = logging.getLogger(__name__)
 #: Aggregates or rows remembered for one partition; beyond this, all of it is forgotten and read again as needed.
 REMEMBERED = 10_000
 
-#: Seconds that a reaction may say NotYet before the event is parked.
-PATIENCE_S = 60.0
+#: How often a reaction may say NotYet of a batch before it is parked: for a minute, as feeds pause between tries.
+TRIES = 60
 
 WAITS = "waits for an earlier event of its aggregate"
 
@@ -92,7 +91,7 @@ class Runtime:
         # A table's rows carry the version and ReplacingMergeTree folds by it, so none are kept beside them.
         self._sequenced = not isinstance(consumer, Table)
         self._partitions: dict[int, _Partition] = {}
-        self._missing_since: float | None = None
+        self._tries = 0
 
     def __repr__(self) -> str:
         return consumer_id(self._consumer)
@@ -107,6 +106,7 @@ class Runtime:
 
     def revoke(self, partitions: Iterable[int]) -> None:
         """Lets partitions go: batches of theirs that are still under way are ignored."""
+        self._tries = 0
         for partition in partitions:
             self._partitions.pop(partition, None)
 
@@ -142,7 +142,9 @@ class Runtime:
                 rewind[batch.partition] = partition.position
             else:
                 turn[batch.partition] = batch
-        for refused in self._write(turn):
+        refusals = self._write(turn)
+        self._tries = 0
+        for refused in refusals:
             position = self.assign([refused])[refused]
             log.info("%s: partition %d has been moved to %d by somebody else", self, refused, position)
             if position != turn[refused].end:
@@ -183,15 +185,14 @@ class Runtime:
             return self._apply([write])
 
     def _may_pass(self, error: Exception) -> bool:
-        """Whether the same batch is to be tried again."""
+        """Whether the same batches are to be tried again."""
         if isinstance(error, NotYet):
-            self._missing_since = self._missing_since or monotonic()
-            return monotonic() - self._missing_since < PATIENCE_S
+            self._tries += 1
+            return self._tries < TRIES
         return isinstance(error, self._store.unavailable)
 
     def _apply(self, writes: Sequence[Write]) -> set[int]:
         refused = self._store.apply(writes)
-        self._missing_since = None
         for write in writes:
             if write.partition not in refused:
                 self._partitions[write.partition].advance(write, is_table=not self._sequenced)

@@ -27,7 +27,7 @@ IDLE_S = 0.2
 PATIENCE_S = 1.0
 #: Seconds between commits to the group, looks at whether the store is where it was left, and words with the broker.
 COMMIT_S = 5.0
-#: Seconds that the broker may take to answer, and that it may leave us without any answer.
+#: Seconds that the broker may take to answer, and that it may leave us without any answer when we ask.
 ANSWER_S, SILENCE_S = 1.0, 10.0
 MAX_RECORDS = 4_000
 #: Seconds that a source rests at most after a batch.
@@ -184,7 +184,8 @@ class Source:
         self._next: dict[int, int] = {}
         self._rewinds: dict[int, int] = {}
         self._stopping = Event()
-        self._committed_at = self._heard_at = monotonic()
+        self._committed_at = monotonic()
+        self._unheard_since: float | None = None
         self._assignments = 0
         # Records gather at the broker, not one by one in the client's queue.
         gather = _GATHER if linger_s else _FOLLOW
@@ -262,7 +263,7 @@ class Source:
         return batches
 
     def _hand_over(self, batches: list[Batch]) -> None:
-        """Until they are applied. A consumer whose sink is down stays in its group, and reads nothing."""
+        """Until they are applied. A consumer whose sink is down stays in its group, and keeps nothing that it reads."""
         offer = Offer()
         self._reader.offer(offer)
         try:
@@ -315,31 +316,35 @@ class Source:
         self._reader.revoke(partitions)
         for partition in partitions:
             self._next.pop(partition, None)
+            self._rewinds.pop(partition, None)
         consumer.incremental_unassign(revoked)
 
     def _keep_up(self) -> None:
         if monotonic() - self._committed_at < COMMIT_S:
             return
         self._committed_at = monotonic()
-        self._ask()
         self._rewinds.update(self._reader.recheck())
         offsets = [TopicPartition(self._topic, p, offset) for p, offset in self._reader.positions().items()]
-        if offsets:
+        # A commit that nobody answers would hold up closing the client.
+        if self._is_heard() and offsets:
             self._consumer.commit(offsets=offsets, asynchronous=True)
 
-    def _ask(self) -> None:
-        """Raises BrokerSilent, so that the client is opened anew.
+    def _is_heard(self) -> bool:
+        """Whether the broker answers. Raises BrokerSilent, so that the client is opened anew.
 
         A broker that is just coming back may answer that there are no brokers. librdkafka (2.16) then lets go of
         those it knows and of its bootstrap servers, and waits for ever.
         """
+        asked_at = monotonic()
         try:
             self._consumer.list_topics(self._topic, timeout=ANSWER_S)
         except KafkaException as error:
-            if monotonic() - self._heard_at > SILENCE_S:
+            self._unheard_since = self._unheard_since or asked_at
+            if monotonic() - self._unheard_since > SILENCE_S:
                 raise BrokerSilent(f"no answer from the broker for {SILENCE_S:.0f} s: {error}") from error
-        else:
-            self._heard_at = monotonic()
+            return False
+        self._unheard_since = None
+        return True
 
 
 _LOST = {

@@ -75,6 +75,8 @@ class _Changes:
         yield f"id: {self._id()}\n\n".encode()
         while True:
             first = self._consumer.poll(HEARTBEAT_S)
+            if first is None and not self._is_heard():
+                return
             messages = [first, *self._consumer.consume(_MAX_CHANGES - 1, 0)] if first else []
             for message in messages:
                 if message.error():
@@ -86,6 +88,15 @@ class _Changes:
         """Called by the WSGI server however the request ended."""
         self._consumer.close()
         _slots.release()
+
+    def _is_heard(self) -> bool:
+        """Whether the broker answers. A Kafka client that has lost it may wait for ever; ours comes back."""
+        try:
+            self._consumer.list_topics(stock.TOPIC, timeout=_TIMEOUT_S)
+        except KafkaException as error:
+            log.warning("a stock stream ends, its client will come back: %s", error)
+            return False
+        return True
 
     def _piece(self, message: Message) -> bytes:
         offset = cast("int", message.offset())

@@ -195,7 +195,7 @@ def test_an_outcome_waits_for_an_order_that_can_not_be_seen_yet(service: Service
 def test_an_outcome_of_an_order_that_never_comes_is_parked_alone(
     service: Service, reaction: Reaction, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(engine, "TRIES", 1)
     known = service.life()[:1]
     lost = [event._replace(key=str(uuid4())) for event in life("marea.reservation")[:1]]
     service.handle([*lost, *known])

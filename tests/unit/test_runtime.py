@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from schemas.codec import TYPES, Codec
 from schemas.event import Event
+from streams import runtime
 from streams.batch import Batch, Record
-from streams.consumer import Reaction, Row, Table, View, tables, views
+from streams.consumer import NotYet, Reaction, Row, Table, View, tables, views
 from streams.runtime import WAITS, Runtime
 from streams.stores import Progress, Write
 from tests.events import CODEC, ORDER, batch, life, record
@@ -221,6 +222,35 @@ def test_a_registry_that_is_down_stops_the_consumer_and_parks_nothing() -> None:
     with pytest.raises(TimeoutError):
         runtime.handle([Batch(0, 0, 1, [record(0, ORDERS[0], b"\x00\x00\x00\x00\x63abc")])])
     assert (store.positions, store.parked) == ({}, {})
+
+
+def test_what_a_reaction_does_not_find_is_tried_again_and_parked_at_last_without_what_is_beside_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def react(events: Sequence[Event]) -> None:
+        if any(event.key.startswith("missing") for event in events):
+            raise NotYet
+
+    def one(key: str) -> Event:
+        return other(ORDERS, key)[0]
+
+    monkeypatch.setattr(runtime, "TRIES", 3)
+    store = MemoryStore(react)
+    reacting = Runtime(Reaction("test", "orders", "marea.order", lambda cursor, events: None), store, CODEC)
+    reacting.assign([0, 1])
+    batches = [batch([one("a"), one("missing1")]), batch([one("missing2"), one("b")], partition=1)]
+    for _ in range(2):
+        with pytest.raises(NotYet):
+            reacting.handle(batches)
+    reacting.revoke([])  # the batches may have gone to somebody else: patience begins anew
+    for _ in range(2):
+        with pytest.raises(NotYet):
+            reacting.handle(batches)
+    assert reacting.handle(batches) == {}
+    assert [one.key for p in (0, 1) for one in store.parked[p]] == ["missing1", "missing2"]
+    assert [event.key for event in store.events] == ["a", "b"]
+    with pytest.raises(NotYet):
+        reacting.handle([batch([one("missing3")], start=2)])
 
 
 def test_a_reaction_gets_all_partitions_in_one_call_and_a_poisonous_event_alone_is_parked() -> None:
