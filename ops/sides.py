@@ -19,7 +19,7 @@ import psycopg2
 
 import api
 from streams import settings
-from streams.consumer import Row, Table, View, consumer_id, reactions, tables, views
+from streams.consumer import Reaction, Row, Table, View, consumer_id, reactions, tables, views
 from streams.partition import partition_of
 from streams.reader import Views
 from streams.stores.clickhouse import POSITION_COLUMNS, generation_table, live_generation
@@ -45,55 +45,6 @@ class Part(NamedTuple):
     partition: int
     expected: Iterable[Keyed]
     actual: Iterable[Keyed]
-
-
-class Effect(NamedTuple):
-    """What a reaction has to have done in its service.
-
-    `expected` gives key and row from an aggregate's state; `query` gives them as they are, the row as JSON.
-    """
-
-    reaction: str
-    service: str
-    topic: str
-    expected: Callable[[Row], Keyed]
-    query: str
-
-
-_PRICE_FIELDS = (
-    "sku",
-    "version",
-    "name",
-    "department",
-    "category",
-    "brand",
-    "price_minor",
-    "currency",
-    "archived",
-)
-
-
-def _price(product: Row) -> Keyed:
-    return product["sku"], {name: product[name] for name in _PRICE_FIELDS}
-
-
-EFFECTS = (
-    Effect("orders.prices", "orders", "marea.product", _price, "SELECT sku, to_jsonb(price)::text FROM price"),
-    Effect(
-        "inventory.reservations",
-        "inventory",
-        "marea.order",
-        lambda order: (order["id"], {"held": order["status"] not in ("rejected", "cancelled")}),
-        "SELECT order_id, jsonb_build_object('held', status = 'made')::text FROM reservation",
-    ),
-    Effect(
-        "orders.outcomes",
-        "orders",
-        "marea.reservation",
-        lambda reservation: (reservation["order_id"], {"settled": True}),
-        """SELECT id::text, '{"settled": true}' FROM orders WHERE status <> 'placed'""",
-    ),
-)
 
 
 class States:
@@ -161,12 +112,8 @@ class Sides:
             yield consumer_id(view), view.topic, partial(self._view_parts, view)
         for table in tables().values():
             yield consumer_id(table), table.topic, partial(self._table_parts, table)
-        effects = {effect.reaction: effect for effect in EFFECTS}
         for reaction in reactions().values():
-            if reaction.name not in effects:
-                raise CannotVerify(f"ops/sides.py does not say in EFFECTS what {reaction.name} has to have done")
-            effect = effects[reaction.name]
-            yield consumer_id(reaction), effect.topic, partial(self._effect_parts, effect)
+            yield consumer_id(reaction), reaction.topic, partial(self._reaction_parts, reaction)
 
     @contextmanager
     def _states(self, topic: str) -> Iterator[States]:
@@ -216,11 +163,9 @@ class Sides:
             for block in blocks:
                 yield from (dict(zip(blocks.source.column_names, row, strict=True)) for row in block)
 
-    def _effect_parts(self, effect: Effect, states: States) -> Iterator[Part]:
-        with _read(effect.service, effect.query) as rows:
-            yield Part(
-                0, map(effect.expected, states.every()), ((key, orjson.loads(row)) for key, row in rows)
-            )
+    def _reaction_parts(self, reaction: Reaction, states: States) -> Iterator[Part]:
+        with _read(reaction.service, reaction.effects) as rows:
+            yield Part(0, reaction.expected(states.every()), ((key, orjson.loads(row)) for key, row in rows))
 
     def _parked_rows(self, table: Table) -> int:
         name = generation_table(table.name, live_generation(self._clickhouse, table.name) or 1)

@@ -1,6 +1,6 @@
 """`marea verify`: is every view and table what PostgreSQL says it has to be, and has every reaction done its work?
 
-States are read from the services' own tables and turned, by the `expected` of each view, table and effect, into
+States are read from the services' own tables and turned, by the `expected` of each consumer, into
 the rows that it must hold. While traffic goes on, two sides that are read one after the other differ for a moment. So
 a difference counts only if it stands still: every further look finds the same key with the same two rows, and the
 last look comes after the relay and the consumers have passed all that there was at the first.

@@ -62,12 +62,17 @@ class Reaction:
 
     `handle(cursor, events)` runs inside the transaction that also moves the position. Its events are in order per
     aggregate, each once, without gaps. It raises NotYet when what they are about is not there.
+
+    `effects` is a query of the service's schema for what the reaction has done, as keys and rows in JSON; with all
+    aggregates' states in PostgreSQL being `states`, it has to give `expected(states)`.
     """
 
     name: str
     service: str
     topic: str
     handle: Callable[[Any, Sequence[Event]], None]
+    expected: Callable[[Iterable[Row]], Iterator[tuple[str, Row]]]
+    effects: str
     kind: str = "reaction"
 
 

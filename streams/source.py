@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 IDLE_S = 0.2
 #: Seconds between polls while an offer waits: without them the group would expel us.
 PATIENCE_S = 1.0
-#: Seconds between commits to the group, looks at whether the store is where it was left, and words with the broker.
+#: Seconds between commits to the group, looks at whether the store is where it was left, and questions to the broker.
 COMMIT_S = 5.0
 #: Seconds that the broker may take to answer, and that it may leave us without any answer when we ask.
 ANSWER_S, SILENCE_S = 1.0, 10.0

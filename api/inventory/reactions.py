@@ -1,6 +1,6 @@
 """What the inventory does when orders change."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from psycopg2.extensions import cursor as Cursor
 
@@ -9,7 +9,7 @@ from api.cause import Cause
 from api.inventory import rules, store
 from api.inventory.rules import Decision, Line, Reservation, Stock
 from schemas.event import Event
-from streams.consumer import Reaction
+from streams.consumer import Reaction, Row
 
 
 def reserve_stock(cursor: Cursor, events: Sequence[Event]) -> None:
@@ -52,6 +52,19 @@ def _skus(events: Sequence[Event], reservations: Mapping[str, Reservation]) -> s
     return wanted | {line.sku for reservation in reservations.values() for line in reservation.lines}
 
 
+def _held(orders: Iterable[Row]) -> Iterator[tuple[str, Row]]:
+    """Every order has its answer, and what it was promised is held until it is rejected or cancelled."""
+    for order in orders:
+        yield order["id"], {"held": order["status"] not in ("rejected", "cancelled")}
+
+
 REACTIONS: tuple[Reaction, ...] = (
-    Reaction(name="inventory.reservations", service="inventory", topic="marea.order", handle=reserve_stock),
+    Reaction(
+        name="inventory.reservations",
+        service="inventory",
+        topic="marea.order",
+        handle=reserve_stock,
+        expected=_held,
+        effects=store.HELD,
+    ),
 )

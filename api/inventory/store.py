@@ -38,6 +38,9 @@ ON CONFLICT (order_id) DO UPDATE
 SET version = excluded.version, status = excluded.status, updated_at = excluded.updated_at
 """
 
+#: What its reactions have done: each order's answer, and whether stock is held for it.
+HELD = "SELECT order_id, jsonb_build_object('held', status = 'made')::text FROM reservation"
+
 #: By topic: every aggregate's id and state, ordered by id, in the shape of its view row where it has one.
 STATES: Mapping[str, str] = {
     "marea.stock": """

@@ -1,15 +1,15 @@
 """What orders do when products change, and when the inventory has decided."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from psycopg2.extensions import cursor as Cursor
 
 from api import outbox
 from api.cause import Cause
 from api.orders import rules, store
-from api.orders.rules import Order
+from api.orders.rules import Order, Price
 from schemas.event import Event
-from streams.consumer import NotYet, Reaction
+from streams.consumer import NotYet, Reaction, Row
 
 
 def copy_prices(cursor: Cursor, events: Sequence[Event]) -> None:
@@ -53,7 +53,33 @@ def _settle(order: Order, answer: Event, cause: Cause) -> Event | None:
     return rules.reject(order, answer.data["reason"], cause)
 
 
+def _copied(products: Iterable[Row]) -> Iterator[tuple[str, Row]]:
+    """The copy has every product as it is."""
+    for product in products:
+        yield product["sku"], {name: product[name] for name in ("sku", "version", *Price._fields, "archived")}
+
+
+def _settled(reservations: Iterable[Row]) -> Iterator[tuple[str, Row]]:
+    """Every order that has its answer is past waiting for it."""
+    for reservation in reservations:
+        yield reservation["order_id"], {"settled": True}
+
+
 REACTIONS: tuple[Reaction, ...] = (
-    Reaction(name="orders.prices", service="orders", topic="marea.product", handle=copy_prices),
-    Reaction(name="orders.outcomes", service="orders", topic="marea.reservation", handle=settle_orders),
+    Reaction(
+        name="orders.prices",
+        service="orders",
+        topic="marea.product",
+        handle=copy_prices,
+        expected=_copied,
+        effects=store.COPIED,
+    ),
+    Reaction(
+        name="orders.outcomes",
+        service="orders",
+        topic="marea.reservation",
+        handle=settle_orders,
+        expected=_settled,
+        effects=store.SETTLED,
+    ),
 )

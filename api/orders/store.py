@@ -60,6 +60,10 @@ SELECT id::text, version, customer_id, status, reason, currency, total_minor, li
 FROM orders WHERE id = %s
 """
 
+#: What its reactions have done: the copy of the catalog, and the orders that no longer wait.
+COPIED = "SELECT sku, to_jsonb(price)::text FROM price"
+SETTLED = "SELECT id::text, jsonb_build_object('settled', true)::text FROM orders WHERE status <> 'placed'"
+
 #: By topic: every aggregate's id and state, ordered by id, in the shape of its view row.
 STATES: Mapping[str, str] = {
     "marea.order": """

@@ -76,7 +76,7 @@ class InPostgres(Subject):
         self._execute("DROP TABLE IF EXISTS orders.contract")
         self._execute("CREATE TABLE orders.contract (name text PRIMARY KEY)")
         self._execute("GRANT SELECT, INSERT ON orders.contract TO orders")
-        self._reaction = Reaction(f"contract-{uuid4()}", "orders", "", self._handle)
+        self._reaction = Reaction(f"contract-{uuid4()}", "orders", "", self._handle, lambda states: iter(()), "")
 
     def open(self) -> Store:
         return PostgresStore(settings.database_url("orders"), self._reaction)

@@ -19,6 +19,10 @@ from tests.events import CODEC, ORDER, batch, life, record
 from tests.memory_store import MemoryStore
 
 ORDERS = life("marea.order")
+#: The store in memory stands for its handler.
+REACTION = Reaction(
+    "test", "orders", "marea.order", lambda cursor, events: None, lambda states: iter(()), "SELECT"
+)
 
 
 def other(events: Sequence[Event], key: str) -> list[Event]:
@@ -236,13 +240,13 @@ def test_what_a_reaction_does_not_find_is_tried_again_and_parked_at_last_without
 
     monkeypatch.setattr(runtime, "TRIES", 3)
     store = MemoryStore(react)
-    reacting = Runtime(Reaction("test", "orders", "marea.order", lambda cursor, events: None), store, CODEC)
+    reacting = Runtime(REACTION, store, CODEC)
     reacting.assign([0, 1])
     batches = [batch([one("a"), one("missing1")]), batch([one("missing2"), one("b")], partition=1)]
     for _ in range(2):
         with pytest.raises(NotYet):
             reacting.handle(batches)
-    reacting.revoke([])  # the batches may have gone to somebody else: patience begins anew
+    reacting.revoke([2])  # the batches may have gone to somebody else: patience begins anew
     for _ in range(2):
         with pytest.raises(NotYet):
             reacting.handle(batches)
@@ -262,7 +266,7 @@ def test_a_reaction_gets_all_partitions_in_one_call_and_a_poisonous_event_alone_
             raise KeyError("sku")
 
     store = MemoryStore(react)
-    reaction = Reaction("test", "orders", "marea.order", lambda cursor, events: None)
+    reaction = REACTION
     runtime = Runtime(reaction, store, CODEC)
     runtime.assign([0, 1])
     runtime.handle([batch(ORDERS[:1]), batch(other(ORDERS, "elsewhere")[:1], partition=1)])
