@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from itertools import count
+from itertools import count, islice
 
 import pytest
 import requests
@@ -15,7 +15,7 @@ from ops.stack.lifecycle import Stack
 from ops.verify import verify
 from streams import settings
 from streams.consumer import consumer_id, consumers
-from tests.stack.shop import Shop, eventually
+from tests.stack.shop import Shop, eventually, lines_of
 
 CLIENTS = 4
 #: Accepted orders before and after a program dies.
@@ -108,6 +108,31 @@ def test_nothing_is_lost_or_doubled_when_a_program_is_killed_under_load(
     report = verify()
     assert report.differences == []
     assert report.parked == parked
+
+
+def test_a_broker_that_is_away_for_long_is_found_again(stack: Stack, skus: list[str]) -> None:
+    """For so long that Kafka's clients are opened anew."""
+    shop = Shop()
+    logs = [stack.layout.log(worker) for worker in ("worker-1", "worker-2")]
+
+    def given_up() -> list[int]:
+        return [log.read_text().count("BrokerSilent") for log in logs]
+
+    before = given_up()
+    stream = shop.http.get(f"{shop.url}/v1/stock/stream", stream=True, timeout=30)
+    lines = lines_of(stream)
+    assert next(lines).startswith("id: ")
+    stack.stop("kafka")
+    try:
+        order_id = shop.order([(skus[0], 1)]).json()["id"]
+        said = list(islice(lines, 10))
+        assert len(said) < 10, "it ends, for its client to come back"
+        eventually(lambda: all(now > then for now, then in zip(given_up(), before, strict=True)))
+    finally:
+        stack.start("kafka")
+        stack.wait_ready("kafka")
+    assert shop.settled(order_id)["status"] == "confirmed"
+    assert verify().differences == []
 
 
 def members() -> set[int]:
