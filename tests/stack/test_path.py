@@ -210,7 +210,13 @@ def test_verify_covers_every_consumer_and_finds_no_difference() -> None:
             "UPDATE inventory.reservation SET order_id = substr(order_id, 6) WHERE order_id = 'lost ' || %s",
             "reaction.inventory.reservations",
         ),
+        (
+            "UPDATE inventory.reservation SET status = 'released' WHERE order_id = %s",
+            "UPDATE inventory.reservation SET status = 'made' WHERE order_id = %s",
+            "reaction.inventory.reservations",
+        ),
     ],
+    ids=["not settled", "not answered", "not held"],
 )
 def test_verify_finds_what_a_reaction_has_not_done(lose: str, restore: str, consumer: str) -> None:
     shop = Shop()
