@@ -5,7 +5,7 @@ have stock without end, so that every order can be confirmed. Before anything is
 JAVA_S: Kafka and Connect compile what they run often, and take both cores for it.
 
 accept_per_s      orders that were accepted over HTTP by 16 clients without pause, relay and workers running
-freshness_ms      see ops/freshness.py
+freshness_ms      see demo/freshness.py
 saga_per_s        orders that were confirmed or rejected over a minute, while as many were offered as keep
                   MOST_WAITING of them waiting; `backlog_end` are those that waited when the minute was over
 cdc_drain_per_s   events that reached Kafka, from the first to the last of what was written while Connect was
@@ -25,12 +25,11 @@ from typing import Any, Self
 
 import psycopg2
 
-from ops.client import Client
-from ops.freshness import Freshness
-from ops.journey import Journey
-from ops.load import AT_ONCE, receive, stock_up
-from ops.passage import Passage, topic_ends
-from ops.placing import (
+from demo.baskets import Journey
+from demo.client import Client
+from demo.freshness import Freshness
+from demo.load import AT_ONCE, receive, stock_up
+from demo.placing import (
     OnAccepted,
     Order,
     Pace,
@@ -42,14 +41,15 @@ from ops.placing import (
     place,
     steadily,
 )
+from kernel import settings
+from kernel.kafka import admin_client
+from local.stack import Stack
+from local.status import describe
+from ops.barrier import Passage, topic_ends
 from ops.progress import errors
 from ops.rebuild import rebuild
-from ops.stack.console import describe
-from ops.stack.lifecycle import Stack
-from ops.stack.programs.kafka import admin_client
-from streams import settings
-from streams.consumer import consumer_id, consumers
-from streams.reader import Views
+from streams.engine.consumer import consumer_id, consumers
+from streams.engine.reader import Views
 
 #: Baskets whose orders are placed again and again, and units of each of their products.
 BASKETS, UNITS = 5_000, 1_000_000_000

@@ -12,11 +12,11 @@ from uuid import uuid4
 
 import faust
 
+from kernel import settings
 from schemas.registry import codec
-from streams import settings
-from streams.batch import Record, decode
-from streams.consumer import Row
-from streams.views.order import TOPIC, fold
+from streams.engine.batch import Record, decode
+from streams.engine.consumer import Row
+from streams.views.orders.order import TOPIC, fold
 
 EVENTS = 100_000
 

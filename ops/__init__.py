@@ -1,1 +1,1 @@
-"""The `marea` command: the local stack, load, rebuild, verify."""
+"""What production needs, told where things are by settings alone: rebuild, verify."""

@@ -16,15 +16,15 @@ from time import monotonic
 
 from redis import Redis
 
+from kernel import settings
 from schemas.registry import connect as connect_registry
-from streams import settings
-from streams.consumer import Table, View, tables, views
-from streams.replay import replay
-from streams.runtime import collect_rarely
-from streams.stores import Store
-from streams.stores.clickhouse import ClickHouseGenerations, ClickHouseStore
-from streams.stores.redis import RedisGenerations, RedisStore
-from streams.stores.redis import connect as connect_redis
+from streams.engine.consumer import Table, View, tables, views
+from streams.engine.replay import replay
+from streams.engine.runtime import collect_rarely
+from streams.engine.stores import Store
+from streams.engine.stores.clickhouse import ClickHouseGenerations, ClickHouseStore
+from streams.engine.stores.redis import RedisGenerations, RedisStore
+from streams.engine.stores.redis import connect as connect_redis
 
 #: Events that the next generation may be behind when readers are switched; the last ones follow in milliseconds.
 CLOSE = 100

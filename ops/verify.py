@@ -16,9 +16,9 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
-from ops.passage import Passage
-from ops.sides import Keyed, Part, Sides
-from streams.consumer import Row
+from ops.barrier import Passage
+from ops.comparisons import Keyed, Part, Sides
+from streams.engine.consumer import Row
 
 #: Seconds that the relay and the consumers get to pass what there was at the first look.
 PATIENCE_S = 60.0
@@ -130,14 +130,14 @@ def _canonical(row: Row) -> bytes:
 
 
 class Comparable(Protocol):
-    """What can be looked at: see ops/sides.py."""
+    """What can be looked at: see ops/comparisons.py."""
 
     def parts(self, names: Collection[str] | None = None) -> Iterable[tuple[str, Iterable[Part]]]:
         """By consumer, its parts; of all consumers unless told which."""
 
 
 class Passing(Protocol):
-    """What there was at a moment, on its way: see ops/passage.py."""
+    """What there was at a moment, on its way: see ops/barrier.py."""
 
     def is_complete(self) -> bool:
         """Whether all of it has been applied."""

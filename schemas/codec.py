@@ -45,7 +45,7 @@ def _load(path: Path) -> EventType:
 
 
 TYPES: Mapping[str, EventType] = {
-    path.stem: _load(path) for path in sorted(Path(__file__).parent.glob("*.avsc"))
+    path.stem: _load(path) for path in sorted(Path(__file__).parent.glob("*/*.avsc"))
 }
 TOPICS: tuple[str, ...] = tuple(sorted({event_type.topic for event_type in TYPES.values()}))
 

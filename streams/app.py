@@ -13,18 +13,18 @@ from typing import Any
 import faust
 from tenacity import AsyncRetrying, RetryCallState, wait_random_exponential
 
+from kernel import settings
 from schemas.codec import TOPICS
 from schemas.registry import codec
-from streams import settings
-from streams.batch import Batch
-from streams.consumer import Consumer, Reaction, Table, View, consumer_id, consumers
-from streams.runtime import Runtime, collect_rarely
-from streams.source import Offer, Source, check_topics, settle_from_thread
-from streams.stores import Store
-from streams.stores.clickhouse import ClickHouseStore
-from streams.stores.postgres import PostgresStore
-from streams.stores.redis import RedisStore
-from streams.stores.redis import connect as connect_redis
+from streams.engine.batch import Batch
+from streams.engine.consumer import Consumer, Reaction, Table, View, consumer_id, consumers
+from streams.engine.runtime import Runtime, collect_rarely
+from streams.engine.source import Offer, Source, check_topics, settle_from_thread
+from streams.engine.stores import Store
+from streams.engine.stores.clickhouse import ClickHouseStore
+from streams.engine.stores.postgres import PostgresStore
+from streams.engine.stores.redis import RedisStore
+from streams.engine.stores.redis import connect as connect_redis
 
 log = logging.getLogger(__name__)
 logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for every schema that is looked up

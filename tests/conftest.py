@@ -5,8 +5,8 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from ops.stack.layout import Layout
-from ops.stack.lifecycle import Stack, tail
+from local.layout import Layout
+from local.stack import Stack, tail
 
 DEFAULT_TEST_PORT = 18000
 #: Programs that say why events do not get through, and how many lines of each log a failing test shows.

@@ -6,7 +6,7 @@ from typing import Any
 
 from schemas.codec import TYPES, Codec, Undecodable
 from schemas.event import Event, iso_utc
-from streams.batch import Batch, Record
+from streams.engine.batch import Batch, Record
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ORDER = "01900000-0000-7000-8000-000000000001"

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 import orjson
 
 from schemas.event import Event
-from streams.consumer import Row
-from streams.stores import Known, Parked, Progress, Wanted, Write
+from streams.engine.consumer import Row
+from streams.engine.stores import Known, Parked, Progress, Wanted, Write
 
 
 class MemoryStore:

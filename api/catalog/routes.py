@@ -7,12 +7,13 @@ from typing import Any
 from flask import Response
 from flask_openapi3.openapi import OpenAPI
 
-from api import batch, http
-from api.batch import Results, Unreadable
 from api.catalog import rules, store
 from api.catalog.models import Changes, Description, IfMatch, NewProduct, NewProducts, Product, Sku
-from api.database import Database
-from api.refusals import Conflict
+from api.web import http
+from api.web import items as batch
+from api.web.items import Results, Unreadable
+from kernel.database import Database
+from kernel.refusals import Conflict
 from schemas.event import Event, iso_utc
 
 database = Database("catalog")

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from api.cause import Cause
-from api.refusals import Conflict, Stale, Unknown
+from kernel.context import Cause
+from kernel.refusals import Conflict, Stale, Unknown
 from schemas.event import Event
 
 

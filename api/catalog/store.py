@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from psycopg2.extensions import cursor as Cursor
 
-from api import outbox
 from api.catalog import rules
 from api.catalog.rules import Product
+from kernel import outbox
 from schemas.event import Event
 
 _COLUMNS = ", ".join(Product._fields)

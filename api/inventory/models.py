@@ -5,9 +5,9 @@ from typing import Annotated
 from pydantic import BaseModel, Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from api.batch import MOST_ITEMS, Each
-from api.http import Body, Headers, Id, Path, Query, Text
 from api.inventory.rules import MOST
+from api.web.http import Body, Headers, Id, Path, Query, Text
+from api.web.items import MOST_ITEMS, Each
 
 Units = Annotated[int, Field(ge=1, le=MOST)]
 

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from psycopg2.extensions import cursor as Cursor
 
-from api import outbox
-from api.cause import Cause
 from api.inventory import rules, store
 from api.inventory.rules import Decision, Line, Reservation, Stock
+from kernel import outbox
+from kernel.context import Cause
 from schemas.event import Event
-from streams.consumer import Reaction, Row
+from streams.engine.consumer import Reaction, Row
 
 
 def reserve_stock(cursor: Cursor, events: Sequence[Event]) -> None:

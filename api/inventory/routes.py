@@ -7,10 +7,6 @@ from typing import Any
 from flask import Response
 from flask_openapi3.openapi import OpenAPI
 
-from api import batch, http, outbox
-from api.batch import Results, Unreadable
-from api.cause import Cause
-from api.database import Database
 from api.inventory import rules, store, stream
 from api.inventory.models import (
     Below,
@@ -23,7 +19,13 @@ from api.inventory.models import (
     Stock,
     StockList,
 )
-from api.refusals import Conflict
+from api.web import http
+from api.web import items as batch
+from api.web.items import Results, Unreadable
+from kernel import outbox
+from kernel.context import Cause
+from kernel.database import Database
+from kernel.refusals import Conflict
 from schemas.event import Event, iso_utc
 
 database = Database("inventory")

@@ -6,8 +6,8 @@ available = on_hand - reserved, and neither it nor reserved is ever below 0
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from api.cause import Cause
-from api.refusals import Conflict, Unknown
+from kernel.context import Cause
+from kernel.refusals import Conflict, Unknown
 from schemas.event import Event
 
 #: The most that any number in events and tables can be: a signed 64-bit integer.

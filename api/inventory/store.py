@@ -6,9 +6,9 @@ from datetime import datetime
 import orjson
 from psycopg2.extensions import cursor as Cursor
 
-from api import outbox
 from api.inventory import rules
 from api.inventory.rules import Line, Reservation, Stock
+from kernel import outbox
 from schemas.event import Event
 
 # Every transaction locks the stock items it needs in order of sku: two of them wait and do not deadlock.

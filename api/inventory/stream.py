@@ -14,13 +14,13 @@ import orjson
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from flask import Response, request
 
-from api.refusals import FieldError, Malformed, Unavailable
+from kernel import settings
+from kernel.refusals import FieldError, Malformed, Unavailable
 from schemas.codec import Undecodable
 from schemas.registry import codec
-from streams import settings
-from streams.batch import Record, decode
-from streams.source import client_config, place
-from streams.views import stock
+from streams.engine.batch import Record, decode
+from streams.engine.source import client_config, place
+from streams.views.inventory import stock
 
 log = logging.getLogger(__name__)
 

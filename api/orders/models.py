@@ -6,8 +6,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from api.http import Body, Headers, Id, Path, Query
 from api.orders.rules import Status
+from api.web.http import Body, Headers, Id, Path, Query
 
 
 class NewLine(Body):

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from psycopg2.extensions import cursor as Cursor
 
-from api import outbox
-from api.cause import Cause
 from api.orders import rules, store
 from api.orders.rules import Order, Price
+from kernel import outbox
+from kernel.context import Cause
 from schemas.event import Event
-from streams.consumer import NotYet, Reaction, Row
+from streams.engine.consumer import NotYet, Reaction, Row
 
 
 def copy_prices(cursor: Cursor, events: Sequence[Event]) -> None:

@@ -9,12 +9,12 @@ import orjson
 from flask import Response
 from flask_openapi3.openapi import OpenAPI
 
-from api import http
-from api.database import Database
 from api.orders import rules, store
 from api.orders.models import CustomerId, IdempotencyKey, NewOrder, Order, OrderId, OrderPage, Page
 from api.orders.rules import Line
-from api.refusals import Conflict, FieldError, Invalid
+from api.web import http
+from kernel.database import Database
+from kernel.refusals import Conflict, FieldError, Invalid
 from schemas.event import iso_utc
 
 database = Database("orders")

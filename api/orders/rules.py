@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from api.cause import Cause
-from api.refusals import Conflict, FieldError, Invalid, Unknown
+from kernel.context import Cause
+from kernel.refusals import Conflict, FieldError, Invalid, Unknown
 from schemas.event import Event
 
 #: The most that any number in events and tables can be: a signed 64-bit integer.

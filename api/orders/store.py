@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import orjson
 from psycopg2.extensions import cursor as Cursor
 
-from api import outbox
 from api.orders import rules
 from api.orders.rules import Order, Price
+from kernel import outbox
 from schemas.event import Event, iso_utc
 
 _PRICES = """

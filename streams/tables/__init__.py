@@ -1,1 +1,4 @@
-"""One module a table: TOPIC, rows(event), expected(states); its columns are in sql/clickhouse/<name>.sql."""
+"""A folder a service, in it one module a table: TOPIC, rows(event), expected(states).
+
+Its columns are in sql/clickhouse/<service>/<name>.sql.
+"""

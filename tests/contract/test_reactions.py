@@ -14,15 +14,15 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from api.orders import store as orders
-from ops.stack.layout import Layout
-from ops.stack.lifecycle import Stack
-from ops.stack.preparations import make_schemas
+from kernel.postgres import connect
+from local.layout import Layout
+from local.preparations import make_schemas
+from local.stack import Stack
 from schemas.event import Event
-from streams import runtime as engine
-from streams.consumer import NotYet, Reaction, reactions
-from streams.prepared import connect
-from streams.runtime import Runtime
-from streams.stores.postgres import PostgresStore
+from streams.engine import runtime as engine
+from streams.engine.consumer import NotYet, Reaction, reactions
+from streams.engine.runtime import Runtime
+from streams.engine.stores.postgres import PostgresStore
 from tests.events import CODEC, batch, life
 
 every_reaction = pytest.mark.parametrize("reaction", reactions().values(), ids=lambda reaction: reaction.name)

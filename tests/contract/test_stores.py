@@ -7,16 +7,16 @@ from uuid import uuid4
 import psycopg2
 import pytest
 
-from ops.stack.lifecycle import Stack
+from kernel import settings
+from local.stack import Stack
 from schemas.event import Event
-from streams import settings
-from streams.consumer import Reaction, Row, View, tables
-from streams.stores import Parked, Progress, Store, Wanted, Write
-from streams.stores.clickhouse import ClickHouseStore, create_generation, generation_table
-from streams.stores.clickhouse import connect as connect_clickhouse
-from streams.stores.postgres import PostgresStore
-from streams.stores.redis import RedisStore, keys_of
-from streams.stores.redis import connect as connect_redis
+from streams.engine.consumer import Reaction, Row, View, tables
+from streams.engine.stores import Parked, Progress, Store, Wanted, Write
+from streams.engine.stores.clickhouse import ClickHouseStore, create_generation, generation_table
+from streams.engine.stores.clickhouse import connect as connect_clickhouse
+from streams.engine.stores.postgres import PostgresStore
+from streams.engine.stores.redis import RedisStore, keys_of
+from streams.engine.stores.redis import connect as connect_redis
 from tests.events import PRODUCT, START, life
 from tests.memory_store import MemoryStore
 

@@ -9,9 +9,9 @@ import pytest
 
 from schemas.codec import TYPES
 from schemas.event import Event
-from streams.consumer import Table, View, tables, views
-from streams.runtime import Runtime
-from streams.stores.clickhouse import SQL
+from streams.engine.consumer import Table, View, tables, views
+from streams.engine.runtime import Runtime
+from streams.engine.stores.clickhouse import SQL
 from tests.events import CODEC, LIVES, START, batch, life
 from tests.memory_store import MemoryStore
 
@@ -61,7 +61,7 @@ def test_a_fold_is_pure_and_its_rows_are_json(view: View) -> None:
 
 @every_table
 def test_rows_are_pure_and_have_just_the_columns_of_the_sql_file(table: Table) -> None:
-    statement = (SQL / f"{table.name}.sql").read_text()
+    statement = next(SQL.glob(f"*/{table.name}.sql")).read_text()
     columns = [line.split()[0] for line in statement.splitlines() if line.startswith("    ")]
     made = 0
     for event in life(table.topic):

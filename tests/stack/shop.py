@@ -8,7 +8,7 @@ from uuid import uuid4
 import requests
 from tenacity import Retrying, retry_if_exception_type, retry_if_result, stop_after_delay, wait_fixed
 
-from streams import settings
+from kernel import settings
 
 PATIENCE_S = 60.0
 FINAL = ("confirmed", "rejected", "cancelled")

@@ -13,7 +13,7 @@ import requests
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
-from ops.stack.lifecycle import Stack
+from local.stack import Stack
 
 ROWS = 200_000
 AWKWARD = 'it\'s a \\ "quoted"\n\tline, ü and ☃'

@@ -15,13 +15,13 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from confluent_kafka.schema_registry import SchemaRegistryClient
 
-from ops.sides import Sides
-from ops.stack.layout import services
-from ops.stack.lifecycle import Stack
+from kernel import settings
+from local.layout import services
+from local.stack import Stack
+from ops.comparisons import Sides
 from schemas import registry
 from schemas.codec import TOPICS, TYPES
-from streams import settings
-from streams.source import UnfitTopic, check_topics
+from streams.engine.source import UnfitTopic, check_topics
 from tests.stack.shop import Shop, eventually
 
 ROOT = Path(__file__).parents[2]

@@ -11,10 +11,10 @@ import pytest
 import requests
 from confluent_kafka.admin import AdminClient
 
-from ops.stack.lifecycle import Stack
+from kernel import settings
+from local.stack import Stack
 from ops.verify import verify
-from streams import settings
-from streams.consumer import consumer_id, consumers
+from streams.engine.consumer import consumer_id, consumers
 from tests.stack.shop import Shop, eventually, lines_of
 
 CLIENTS = 4

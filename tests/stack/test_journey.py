@@ -7,11 +7,11 @@ import chdb
 import orjson
 import pytest
 
-from ops.load import Loaded, load
-from ops.stack.lifecycle import Stack
+from demo.load import Loaded, load
+from kernel import settings
+from local.stack import Stack
 from ops.verify import verify
-from streams import settings
-from streams.stores.clickhouse import connect
+from streams.engine.stores.clickhouse import connect
 
 BASKETS = 300
 

@@ -9,12 +9,12 @@ import psycopg2
 import pytest
 import requests
 
+from kernel import settings
+from kernel.partition import partition_of
 from ops.verify import verify
-from streams import settings
-from streams.consumer import consumer_id, consumers
-from streams.partition import partition_of
-from streams.reader import Views
-from streams.stores.clickhouse import connect as connect_clickhouse
+from streams.engine.consumer import consumer_id, consumers
+from streams.engine.reader import Views
+from streams.engine.stores.clickhouse import connect as connect_clickhouse
 from tests.stack.shop import Shop, at_once, eventually, lines_of
 
 pytestmark = pytest.mark.usefixtures("stack")

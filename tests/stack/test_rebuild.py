@@ -4,14 +4,14 @@ import threading
 
 import pytest
 
+from kernel import settings
 from ops.rebuild import RebuildFailed, rebuild, rebuildable
 from ops.verify import verify
-from streams import settings
-from streams.consumer import views
-from streams.reader import Views
-from streams.stores.clickhouse import connect as connect_clickhouse
-from streams.stores.redis import connect as connect_redis
-from streams.stores.redis import keys_of
+from streams.engine.consumer import views
+from streams.engine.reader import Views
+from streams.engine.stores.clickhouse import connect as connect_clickhouse
+from streams.engine.stores.redis import connect as connect_redis
+from streams.engine.stores.redis import keys_of
 from tests.stack.shop import Shop, eventually
 
 pytestmark = pytest.mark.usefixtures("stack")

@@ -12,11 +12,11 @@ import requests
 from confluent_kafka import Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from connectors.outbox import Database, databases, register
-from ops.stack.lifecycle import Stack
-from ops.stack.preparations import register_connectors, service_urls
-from streams import settings
-from streams.partition import partition_of
+from connectors.relay import Database, databases, register
+from kernel import settings
+from kernel.partition import partition_of
+from local.preparations import register_connectors, service_urls
+from local.stack import Stack
 from tests.stack.shop import eventually
 
 TOPIC = "marea.untold"

@@ -11,9 +11,10 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from tenacity import AsyncRetrying, wait_fixed
 
-from streams import settings, source
-from streams.batch import Batch
-from streams.source import Offer, Source
+from kernel import settings
+from streams.engine import source
+from streams.engine.batch import Batch
+from streams.engine.source import Offer, Source
 from tests.stack.shop import eventually
 
 pytestmark = pytest.mark.usefixtures("stack")

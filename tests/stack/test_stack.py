@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from ops.stack.layout import HOST, ROOT, Layout, services
-from ops.stack.lifecycle import Stack
-from ops.stack.program import PortTaken, check_port_free
+from local.layout import HOST, ROOT, Layout, services
+from local.program import PortTaken, check_port_free
+from local.stack import Stack
 from tests.stack.shop import eventually
 
 
@@ -66,6 +66,6 @@ def test_stacks_side_by_side_share_no_port() -> None:
 
 
 def test_status_is_one_json_object(stack: Stack) -> None:
-    command = [sys.executable, "-m", "ops", "status", "--json", "--port", str(stack.layout.port)]
+    command = [sys.executable, "-m", "cli", "status", "--json", "--port", str(stack.layout.port)]
     said = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout
     assert re.fullmatch(r"\{.*\}\n", said)

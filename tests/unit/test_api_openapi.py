@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from api.openapi import SERVICES, document
+from api.web.openapi import SERVICES, document
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from api.catalog import rules
 from api.catalog.rules import Product
-from api.refusals import Conflict, Refused, Stale, Unknown
+from kernel.refusals import Conflict, Refused, Stale, Unknown
 from tests.events import PRODUCT, START
-from tests.unit.causes import cause
+from tests.unit.contexts import cause
 
 DESCRIPTION = {name: value for name, value in PRODUCT.items() if name != "sku"}
 MILK = rules.evolve(rules.create("milk", DESCRIPTION, cause()))._replace(version=3)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ops.clickhouse import Refused, split_insert
+from local.chdb_server import Refused, split_insert
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from api.inventory import rules
 from api.inventory.rules import MOST, Decision, Line, Reservation, Stock
-from api.refusals import Conflict, Refused, Unknown
+from kernel.refusals import Conflict, Refused, Unknown
 from schemas.event import Event
-from tests.unit.causes import cause
+from tests.unit.contexts import cause
 
 MILK = Stock("milk", version=4, on_hand=10, reserved=3)
 BREAD = Stock("bread", version=1, on_hand=2)

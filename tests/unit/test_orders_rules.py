@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.cause import Cause
 from api.orders import rules
 from api.orders.rules import MOST, Line, Order, Price, Status
-from api.refusals import Conflict, Invalid, Refused, Unknown
+from kernel.context import Cause
+from kernel.refusals import Conflict, Invalid, Refused, Unknown
 from schemas.event import Event
 from tests.events import START
-from tests.unit.causes import cause
+from tests.unit.contexts import cause
 
 PRICES = {
     "milk": Price("Milk", "GROCERY", "DAIRY", "National", 150, "USD"),

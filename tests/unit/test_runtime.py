@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from schemas.codec import TYPES, Codec
 from schemas.event import Event
-from streams import runtime
-from streams.batch import Batch, Record
-from streams.consumer import NotYet, Reaction, Row, Table, View, tables, views
-from streams.runtime import WAITS, Runtime
-from streams.stores import Progress, Write
+from streams.engine import runtime
+from streams.engine.batch import Batch, Record
+from streams.engine.consumer import NotYet, Reaction, Row, Table, View, tables, views
+from streams.engine.runtime import WAITS, Runtime
+from streams.engine.stores import Progress, Write
 from tests.events import CODEC, ORDER, batch, life, record
 from tests.memory_store import MemoryStore
 

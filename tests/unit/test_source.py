@@ -8,9 +8,9 @@ from time import monotonic
 
 import pytest
 
-from streams import source
-from streams.batch import Batch
-from streams.source import BrokerSilent, Offer, Source, settle_from_thread
+from streams.engine import source
+from streams.engine.batch import Batch
+from streams.engine.source import BrokerSilent, Offer, Source, settle_from_thread
 
 
 async def ask(offer: Offer) -> None:

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
-from ops.sides import Part, States
+from kernel.partition import partition_of
+from ops.comparisons import Part, States
 from ops.verify import MISSING, WHOLE_ROW, Difference, compare
-from streams.consumer import Row
-from streams.partition import partition_of
+from streams.engine.consumer import Row
 
 Rows = dict[str, Row]
 

@@ -1,0 +1,1 @@
+"""What every service does over HTTP: the app, problems, requests, OpenAPI."""

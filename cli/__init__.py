@@ -1,0 +1,1 @@
+"""The `marea` command: puts everything together."""

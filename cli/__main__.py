@@ -1,0 +1,146 @@
+"""The command line: `marea COMMAND`. Each command imports what it needs itself, so that none waits for the others'."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from local.layout import DEFAULT_PORT, Layout
+
+if TYPE_CHECKING:
+    from local.stack import Stack
+
+#: The benchmark empties its stack: it is never the one that somebody works with.
+BENCH_PORTS_ABOVE = 2_000
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+Port = Annotated[
+    int,
+    typer.Option("--port", envvar="MAREA_PORT", help="The stack's base port: it uses this one and the next 19."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+
+
+@cli.command()
+def up(port: Port = DEFAULT_PORT) -> None:
+    """Start the stack; what runs already stays as it is."""
+    from cli import stack as console
+
+    console.up(_stack(port))
+
+
+@cli.command()
+def down(port: Port = DEFAULT_PORT) -> None:
+    """Stop the stack, and keep its data."""
+    from cli import stack as console
+
+    console.down(_stack(port))
+
+
+@cli.command()
+def reset(port: Port = DEFAULT_PORT) -> None:
+    """Stop the stack, and delete its data."""
+    from cli import stack as console
+
+    console.reset(_stack(port))
+
+
+@cli.command()
+def status(port: Port = DEFAULT_PORT, as_json: Json = False) -> None:
+    """Show every program's state, version, address, process id and memory, and what is parked."""
+    from cli import stack as console
+
+    console.status(_stack(port), as_json=as_json)
+
+
+@cli.command()
+def logs(
+    name: Annotated[str, typer.Argument(help="A program, as `status` names it.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the log grows.")] = False,
+    port: Port = DEFAULT_PORT,
+) -> None:
+    """Print a program's log."""
+    from cli import stack as console
+
+    console.logs(_stack(port), name, follow=follow)
+
+
+@cli.command()
+def load(
+    orders: Annotated[int, typer.Option("--orders", min=1, help="The first so many baskets.")] = 2_000,
+    source: Annotated[Literal["journey"], typer.Option("--source", help="Where baskets come from.")] = "journey",
+    rate: Annotated[str, typer.Option("--rate", help="Orders a second, or max.")] = "max",
+    port: Port = DEFAULT_PORT,
+    as_json: Json = False,
+) -> None:
+    """Place real baskets through the HTTP API, and wait for what becomes of them."""
+    from cli import operations as console
+
+    console.load(_stack(port), orders, rate, as_json=as_json)
+
+
+@cli.command()
+def rebuild(
+    name: Annotated[str, typer.Argument(help="A view or table, or all.")],
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that replay.")] = 2,
+    accept_differences: Annotated[
+        bool, typer.Option("--accept-differences", help="Go live even if it differs: the fold has changed.")
+    ] = False,
+    port: Port = DEFAULT_PORT,
+    as_json: Json = False,
+) -> None:
+    """Make a view or table anew from its topic, beside the live one; compare them; switch readers over."""
+    from cli import operations as console
+
+    console.rebuild(_stack(port), name, workers, accept_differences=accept_differences, as_json=as_json)
+
+
+@cli.command()
+def verify(port: Port = DEFAULT_PORT, as_json: Json = False) -> None:
+    """Compare PostgreSQL with every view and table; exit 1 if anything differs."""
+    from cli import operations as console
+
+    console.verify(_stack(port), as_json=as_json)
+
+
+@cli.command()
+def demo(
+    orders: Annotated[int, typer.Option("--orders", min=1, help="The first so many baskets.")] = 2_000,
+    once: Annotated[bool, typer.Option("--once", help="End, instead of staying up until Ctrl-C.")] = False,
+    port: Port = DEFAULT_PORT,
+    as_json: Json = False,
+) -> None:
+    """Show the whole path: start, place real baskets, verify, rebuild everything."""
+    from cli import operations as console
+
+    console.demo(_stack(port), orders, once=once, as_json=as_json)
+
+
+@cli.command()
+def bench(
+    name: Annotated[str, typer.Argument(help="What to measure: path.")],
+    port: Port = DEFAULT_PORT,
+    as_json: Json = False,
+) -> None:
+    """Measure how fast the path is, on a stack of its own, 2000 ports above the usual one."""
+    from cli import operations as console
+
+    console.bench(_stack(port + BENCH_PORTS_ABOVE), name, as_json=as_json)
+
+
+@cli.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def test(context: typer.Context) -> None:
+    """Run the linters, the type checker and every test; further arguments go to pytest."""
+    from cli import checks
+
+    checks.run(context.args)
+
+
+def _stack(port: int) -> "Stack":
+    from local.stack import Stack
+
+    return Stack(Layout(port))
+
+
+if __name__ == "__main__":
+    cli(prog_name="marea")

@@ -1,0 +1,38 @@
+"""`marea test`: every check there is, cheapest first. The tests come last, so that their summary ends the output."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+import typer
+from rich.console import Console
+
+from local.layout import ROOT
+
+_LINT_IMPORTS = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+_CHECKS = {
+    "ruff": ("-m", "ruff", "check", "."),
+    "mypy": ("-m", "mypy", "."),
+    "imports": ("-c", _LINT_IMPORTS),
+    "pytest": ("-m", "pytest"),
+}
+
+
+def run(pytest_arguments: Sequence[str]) -> None:
+    """Runs all of them, whatever becomes of the first; exits 1 if any failed."""
+    output = Console()
+    passed = True
+    for name, command in _CHECKS.items():
+        output.rule(name if passed else f"{name} [red](a check above failed)")
+        started_at = time.monotonic()
+        arguments = pytest_arguments if name == "pytest" else ()
+        # A check may print a lot: the order on the screen has to be that of the checks.
+        sys.stdout.flush()
+        status = subprocess.run([sys.executable, *command, *arguments], cwd=ROOT, check=False).returncode
+        passed &= status == 0
+        if name != "pytest":
+            outcome = "[green]passed[/green]" if status == 0 else f"[red]failed[/red] (exit status {status})"
+            output.print(f"{name}: {outcome} in {time.monotonic() - started_at:.0f} s", highlight=False)
+    if not passed:
+        raise typer.Exit(1)

@@ -1,0 +1,178 @@
+"""What the commands that work with a running stack print: figures for people, or JSON as the last line."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, NoReturn, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from local.stack import NotStarted, Stack
+
+output = Console()
+errors = Console(stderr=True)
+
+_T = TypeVar("_T")
+
+
+def load(stack: Stack, orders: int, rate: str, *, as_json: bool) -> None:
+    """Places baskets."""
+    from demo.load import load
+
+    loaded = _do(stack, lambda: load(orders, _per_s(rate)))
+    if as_json:
+        typer.echo(json.dumps(asdict(loaded)))
+        return
+    table = Table(box=None, show_header=False)
+    for name, value in asdict(loaded).items():
+        table.add_row(name.replace("_", " "), _text(value))
+    output.print(table, highlight=False)
+
+
+def verify(stack: Stack, *, as_json: bool) -> None:
+    """Compares PostgreSQL with everything made from it; exits 1 if there is any difference."""
+    from ops.verify import verify
+
+    verified = _do(stack, verify)
+    if as_json:
+        differences = [difference._asdict() for difference in verified.differences]
+        by_consumer = {
+            "rows": verified.checked,
+            "differing": verified.differing,
+            "parked": verified.parked,
+            "behind": verified.behind,
+        }
+        typer.echo(json.dumps({**verified.totals(), **by_consumer, "found": differences}, default=str))
+    else:
+        for difference in verified.differences:
+            consumer, key, field, expected, actual = difference
+            typer.echo(f"{consumer} {key} {field}: expected {_text(expected)}, actual {_text(actual)}")
+        table = Table("consumer", "rows", "differ", "parked", box=None)
+        for name, rows in verified.checked.items():
+            figures = (rows, verified.differing.get(name, 0), verified.parked.get(name, 0))
+            table.add_row(name, *(f"{figure:,}" for figure in figures))
+        for name in verified.parked.keys() - verified.checked.keys():
+            table.add_row(name, "", "", f"{verified.parked[name]:,}")
+        output.print(table, highlight=False)
+        if verified.behind:
+            output.print("The relay or a consumer is behind, so this may only be late: see ./marea status")
+    if verified.differing:
+        raise typer.Exit(1)
+
+
+def rebuild(stack: Stack, name: str, workers: int, *, accept_differences: bool, as_json: bool) -> None:
+    """Rebuilds one or all; exits 1 if one was not identical and so did not go live."""
+    from ops.progress import Bar
+    from ops.rebuild import Rebuilt, rebuild, rebuildable
+
+    def one(name: str) -> Rebuilt:
+        with Bar(f"Rebuilding {name}") as bar:
+            return rebuild(
+                name,
+                workers,
+                lambda _, done, total: bar.update(done, total=total),
+                accept_differences=accept_differences,
+            )
+
+    names = list(rebuildable()) if name == "all" else [name]
+    if not set(names) <= set(rebuildable()):
+        _fail(
+            f"there is no view or table {name!r}: there are {', '.join(rebuildable())}, or all of them with `all`"
+        )
+    rebuilt = _do(stack, lambda: {each: one(each) for each in names})
+    if as_json:
+        typer.echo(json.dumps({name: asdict(each) for name, each in rebuilt.items()}))
+    else:
+        table = Table("", "events", "events/s", "identical to the live one", box=None)
+        for rebuilt_name, each in rebuilt.items():
+            figures = (
+                f"{each.events:,}",
+                f"{each.events_per_s:,.0f}",
+                "yes" if each.identical else "[red]no[/red]",
+            )
+            table.add_row(rebuilt_name, *figures)
+        output.print(table, highlight=False)
+    if not accept_differences and not all(each.identical for each in rebuilt.values()):
+        _fail("what is not identical did not go live: see `./marea verify`, or use --accept-differences")
+
+
+def demo(stack: Stack, orders: int, *, once: bool, as_json: bool) -> None:
+    """Shows the whole path; exits 1 if a view or table is not proven."""
+    from cli import demo
+
+    def say(shown: demo.Shown) -> None:
+        if as_json:
+            typer.echo(json.dumps(shown.as_json()))
+            return
+        demo.print_summary(output, shown)
+        if not once:
+            demo.print_where_to_look(output, stack.layout)
+            output.print("Ctrl-C ends it.")
+
+    os.environ.update(stack.layout.environment)
+    if not _catching(lambda: demo.run(stack, orders, say, _report, once=once)):
+        raise typer.Exit(1)
+
+
+def bench(stack: Stack, name: str, *, as_json: bool) -> None:
+    """Measures, on the given stack, which is reset before and stopped afterwards."""
+    from bench import path
+
+    if name != "path":
+        _fail(f"there is no benchmark {name!r}: there is `path`")
+    os.environ.update(stack.layout.environment)
+    measured = _catching(lambda: path.measure(stack))
+    typer.echo(json.dumps(measured, indent=None if as_json else 2))
+
+
+def _do(stack: Stack, work: Callable[[], _T]) -> _T:
+    """Does work that needs the stack to be up."""
+    if not stack.supervisor.is_running():
+        _fail(f"the stack on port {stack.layout.port} is not up: start it with ./marea up")
+    os.environ.update(stack.layout.environment)
+    return _catching(work)
+
+
+def _catching(work: Callable[[], _T]) -> _T:
+    """What is expected to go wrong ends in a sentence and exit code 1; anything else is a fault of ours."""
+    from demo.placing import LoadFailed
+    from local.program import PortTaken
+    from ops.comparisons import CannotVerify
+    from ops.rebuild import RebuildFailed
+
+    try:
+        return work()
+    except (LoadFailed, RebuildFailed, CannotVerify, NotStarted, PortTaken) as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def _fail(text: str) -> NoReturn:
+    errors.print(f"marea: {text}", style="red", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(1)
+
+
+def _report(name: str, seconds: float) -> None:
+    errors.print(f"[green]✓[/green] {name} [dim]{seconds:.1f} s[/dim]", highlight=False)
+
+
+def _per_s(rate: str) -> float | None:
+    if rate == "max":
+        return None
+    try:
+        per_s = float(rate)
+    except ValueError:
+        per_s = 0.0
+    if per_s <= 0:
+        _fail(f"--rate is {rate!r}: give orders a second, such as 500, or max")
+    return per_s
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_text(each)}" for name, each in value.items()) or "none"
+    return f"{value:,}" if isinstance(value, int | float) else str(value)

@@ -1,0 +1,91 @@
+"""What the commands of the stack print."""
+
+import json
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from connectors.relay import RelayDown
+from local.program import PortTaken
+from local.stack import NotStarted, Report, Stack, tail
+from local.status import describe
+from schemas.registry import IncompatibleSchema
+
+_T = TypeVar("_T")
+_MIB = 1024 * 1024
+_LOG_LINES = 200
+
+output = Console()
+errors = Console(stderr=True)
+
+
+def up(stack: Stack) -> None:
+    """Starts the stack, showing what becomes ready."""
+    try:
+        seconds = _with_progress("Starting", stack.up)
+    except (NotStarted, PortTaken, RelayDown, IncompatibleSchema) as error:
+        errors.print(str(error), style="red", markup=False, highlight=False)
+        raise typer.Exit(1) from error
+    output.print(
+        f"Ready after {seconds:.1f} s: {stack.layout.environment['MAREA_API_URL']}/docs/", highlight=False
+    )
+
+
+def down(stack: Stack) -> None:
+    """Stops the stack."""
+    _with_progress("Stopping", stack.down)
+
+
+def reset(stack: Stack) -> None:
+    """Stops the stack and deletes its data."""
+    _with_progress("Stopping", stack.reset)
+
+
+def status(stack: Stack, *, as_json: bool) -> None:
+    """Prints every program's state."""
+    found = describe(stack)
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    table = Table("program", "state", "version", "address", "pid", "MiB", box=None)
+    for name, each in found["programs"].items():
+        style = "green" if each["state"] == "RUNNING" else "yellow"
+        memory = f"{each['memory_bytes'] / _MIB:.0f}" if each["pid"] else ""
+        state = f"[{style}]{each['state']}[/{style}]"
+        table.add_row(name, state, each["version"], each["address"] or "", str(each["pid"] or ""), memory)
+    output.print(table)
+    total = sum(each["memory_bytes"] for each in found["programs"].values())
+    output.print(f"{total / _MIB:.0f} MiB in all, without counting shared pages twice", highlight=False)
+    if isinstance(found["parked"], str):
+        output.print(f"[yellow]parked: not known: {escape(found['parked'])}[/yellow]", highlight=False)
+    for consumer, count in found["parked"].items() if isinstance(found["parked"], dict) else ():
+        output.print(f"[red]{consumer}: {count:,} events are parked[/red]", highlight=False)
+
+
+def logs(stack: Stack, name: str, *, follow: bool) -> None:
+    """Prints the end of a program's log; with `follow`, what is added too."""
+    if name not in stack.programs:
+        errors.print(f"There is no program {name!r}. There are: {', '.join(stack.programs)}", markup=False)
+        raise typer.Exit(1)
+    path = stack.layout.log(name)
+    if follow:
+        os.execvp("tail", ["tail", "-n", str(_LOG_LINES), "-F", str(path)])
+    typer.echo(tail(path, _LOG_LINES))
+
+
+def _with_progress(what: str, work: Callable[[Report], _T]) -> _T:
+    """Names what is done as it is done, when somebody looks on."""
+    if not errors.is_terminal:
+        return work(lambda name, seconds: None)
+    with errors.status(f"{what}...") as line:
+
+        def report(name: str, seconds: float) -> None:
+            errors.print(f"[green]✓[/green] {name} [dim]{seconds:.1f} s[/dim]", highlight=False)
+            line.update(f"{what}...")
+
+        return work(report)

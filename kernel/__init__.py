@@ -1,0 +1,1 @@
+"""What all stand on: settings, PostgreSQL, outbox, partitions, refusals."""

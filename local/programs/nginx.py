@@ -1,0 +1,159 @@
+"""nginx, the front door: one address for all services, their OpenAPI document and the page to try it."""
+
+import os
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+
+from local.layout import HOST, Layout, services
+from local.program import Program, http_get
+
+#: The first part of a path below /v1, and the service that answers there.
+ROUTES = {"products": "catalog", "stock": "inventory", "orders": "orders", "customers": "orders"}
+_MAX_BODY = "4m"
+_ERRORS = {
+    400: "Bad Request",
+    404: "Not Found",
+    413: "Content Too Large",
+    414: "URI Too Long",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+}
+_DETAILS = {
+    400: "This is not HTTP, or its headers are too long.",
+    404: "There is nothing at this path.",
+    413: f"The body is larger than {_MAX_BODY.removesuffix('m')} MiB.",
+    414: "The path is too long.",
+    502: "The service does not answer. Try again.",
+    503: "The service does not answer. Try again.",
+    504: "The service took too long. What was asked may still happen.",
+}
+_SETTINGS = """
+{user}
+worker_processes 1;
+daemon off;
+pid "{run}/nginx.pid";
+error_log stderr warn;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    include /etc/nginx/mime.types;
+    types {{ application/problem+json problem; }}
+    default_type application/octet-stream;
+    server_tokens off;
+    keepalive_requests 100000;
+    client_max_body_size {max_body};
+    client_body_temp_path "{run}/nginx-body";
+    proxy_temp_path "{run}/nginx-proxy";
+    fastcgi_temp_path "{run}/nginx-fastcgi";
+    uwsgi_temp_path "{run}/nginx-uwsgi";
+    scgi_temp_path "{run}/nginx-scgi";
+    proxy_http_version 1.1;
+    proxy_set_header Connection "";
+    proxy_set_header Host $http_host;
+    proxy_connect_timeout 2s;
+    proxy_read_timeout 15s;
+    # A command is sent once: only its sender may repeat it.
+    proxy_next_upstream off;
+{upstreams}
+    server {{
+        listen {host}:{port};
+{errors}
+{locations}
+        location = /v1/openapi.json {{ root "{web}"; }}
+        location = / {{ return 302 /docs/; }}
+        location = /docs {{ return 302 /docs/; }}
+        location = /docs/ {{ root "{web}"; try_files /docs.html =404; default_type text/html; }}
+        location /docs/ {{ alias "{swagger}/"; }}
+        location / {{ return 404; }}
+    }}
+}}
+"""
+_UPSTREAM = """
+    upstream {service} {{ server {address}; keepalive 64; }}"""
+_LOCATION = """
+        location ~ ^/v1/{path}(?=$|[/:]) {{ proxy_pass http://{service}; }}"""
+_STREAM = """
+        location = /v1/stock/stream { proxy_pass http://inventory; proxy_buffering off; proxy_read_timeout 1h; }"""
+_ERROR = """
+        error_page {status} /problem/{status};
+        location = /problem/{status} {{
+            internal;
+            default_type application/problem+json;
+            return {status} '{{"type":"about:blank","title":"{title}","status":{status},"detail":"{detail}"}}';
+        }}"""
+
+
+def program(layout: Layout) -> Program:
+    """The front door."""
+    settings = layout.run / "nginx.conf"
+    return Program(
+        name="nginx",
+        version=_version(),
+        port=layout.port_of("nginx"),
+        command=("nginx", "-e", "stderr", "-p", str(layout.run), "-c", str(settings)),
+        prepare=lambda: _prepare(layout, settings),
+        after=("openapi", "relay", *services()),
+        check=lambda: _check(layout),
+        stop_signal="QUIT",  # ends the requests that are under way first
+    )
+
+
+def _version() -> str:
+    said = subprocess.run(["nginx", "-v"], check=True, capture_output=True, text=True).stderr
+    return said.partition("nginx/")[2].split()[0]
+
+
+def _prepare(layout: Layout, settings: Path) -> None:
+    web = layout.openapi.parents[1]
+    (web / "docs.html").write_text(_DOCS)
+    settings.write_text(
+        _SETTINGS.format(
+            user="user root;" if os.geteuid() == 0 else "",  # else it could not read below root's folders
+            run=layout.run,
+            host=HOST,
+            port=layout.port_of("nginx"),
+            max_body=_MAX_BODY,
+            web=web,
+            swagger=_swagger(),
+            upstreams="".join(
+                _UPSTREAM.format(service=name, address=layout.address(name)) for name in services()
+            ),
+            locations=_STREAM
+            + "".join(_LOCATION.format(path=path, service=to) for path, to in ROUTES.items()),
+            errors="".join(
+                _ERROR.format(status=status, title=title, detail=_DETAILS[status])
+                for status, title in _ERRORS.items()
+            ),
+        )
+    )
+
+
+def _swagger() -> Path:
+    """The folder of Swagger UI's files."""
+    spec = find_spec("flask_openapi3_swagger")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("flask_openapi3_swagger is not installed")
+    return Path(spec.origin).parent / "templates" / "swagger"
+
+
+def _check(layout: Layout) -> None:
+    http_get(f"{layout.environment['MAREA_API_URL']}/v1/openapi.json")
+
+
+_DOCS = """\
+<!doctype html>
+<html lang="en">
+<head>
+  <meta charset="utf-8">
+  <title>Marea API</title>
+  <link rel="stylesheet" href="css/swagger-ui.css">
+</head>
+<body>
+  <div id="api"></div>
+  <script src="js/swagger-ui-bundle.js"></script>
+  <script>SwaggerUIBundle({url: "/v1/openapi.json", dom_id: "#api"});</script>
+</body>
+</html>
+"""

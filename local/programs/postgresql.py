@@ -1,0 +1,103 @@
+"""PostgreSQL. It refuses to run as root, so root starts it as Debian's user `postgres`."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import psycopg2
+
+from local.layout import HOST, Layout
+from local.program import NotReady, Program, run_as
+
+_USER = "postgres"
+
+# The disk is shared by every program of the stack, so checkpoints are few and spread out.
+_SETTINGS = """
+data_directory = '{data}'
+hba_file = '{run}/pg_hba.conf'
+ident_file = '{run}/pg_ident.conf'
+listen_addresses = '{host}'
+port = {port}
+unix_socket_directories = ''
+password_encryption = 'scram-sha-256'
+max_connections = 200
+shared_buffers = '256MB'
+wal_level = logical
+max_wal_senders = 10
+max_replication_slots = 10
+synchronous_commit = on
+wal_compression = on
+max_wal_size = '2GB'
+checkpoint_timeout = '15min'
+random_page_cost = 1.1
+jit = off
+timezone = 'UTC'
+log_timezone = 'UTC'
+log_checkpoints = off
+log_line_prefix = '%m [%p] %u '
+"""
+_HBA = """
+host all         all      {host}/32 scram-sha-256
+host replication debezium {host}/32 scram-sha-256
+"""
+
+
+def program(layout: Layout) -> Program:
+    """One server with every service's schema."""
+    binaries = _newest_binaries()
+    return Program(
+        name="postgresql",
+        version=_version(binaries),
+        port=layout.port_of("postgresql"),
+        command=(str(binaries / "postgres"), "-c", f"config_file={layout.run / 'postgresql.conf'}"),
+        prepare=lambda: _prepare(layout, binaries),
+        check=lambda: _check(layout),
+        stop_signal="INT",  # fast: ends sessions, and shuts down cleanly
+        user=_USER,
+    )
+
+
+def _newest_binaries() -> Path:
+    found = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/postgres")]
+    return max(found, key=lambda path: int(path.parent.name))
+
+
+def _version(binaries: Path) -> str:
+    said = subprocess.run(
+        [binaries / "postgres", "--version"], check=True, capture_output=True, text=True
+    ).stdout
+    return said.split()[2]
+
+
+def _prepare(layout: Layout, binaries: Path) -> None:
+    data = layout.data("postgresql")
+    settings = _SETTINGS.format(data=data, run=layout.run, host=HOST, port=layout.port_of("postgresql"))
+    (layout.run / "postgresql.conf").write_text(settings)
+    (layout.run / "pg_hba.conf").write_text(_HBA.format(host=HOST))
+    (layout.run / "pg_ident.conf").write_text("")
+    if not (data / "PG_VERSION").exists():
+        _make_cluster(data, binaries, layout.secrets["admin"])
+
+
+def _make_cluster(data: Path, binaries: Path, password: str) -> None:
+    as_user = run_as(_USER)
+    # Made aside: a cluster that was half made when somebody pressed Ctrl-C must not be taken for one.
+    new = data.with_name("postgresql.new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(mode=0o700)
+    if as_user:
+        shutil.chown(new, _USER, _USER)
+    initdb = [str(binaries / "initdb"), "--pgdata", str(new), "--username=admin", "--auth=scram-sha-256"]
+    # Locale C: text is ordered by bytes, as in Python.
+    initdb += ["--pwfile=/dev/stdin", "--encoding=UTF8", "--locale=C", "--no-sync"]
+    command = ["setpriv", *as_user, "--", *initdb] if as_user else initdb
+    subprocess.run(command, input=password, check=True, text=True, stdout=subprocess.DEVNULL)
+    new.rename(data)
+
+
+def _check(layout: Layout) -> None:
+    try:
+        connection = psycopg2.connect(layout.database_url("admin", "postgres"), connect_timeout=2)
+    except psycopg2.OperationalError as error:
+        raise NotReady(str(error)) from error
+    connection.close()

@@ -1,0 +1,58 @@
+"""Redis, for the views. What was acknowledged survives a kill of the process; a power cut may cost a second."""
+
+import subprocess
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from local.layout import HOST, Layout
+from local.program import NotReady, Program
+
+_SETTINGS = """
+bind {host}
+port {port}
+requirepass {password}
+dir "{data}"
+appendonly yes
+appendfsync everysec
+save ""
+maxmemory-policy noeviction
+daemonize no
+"""
+
+
+def program(layout: Layout) -> Program:
+    """One server."""
+    settings = layout.run / "redis.conf"
+    return Program(
+        name="redis",
+        version=_version(),
+        port=layout.port_of("redis"),
+        command=("redis-server", str(settings)),
+        prepare=lambda: _prepare(layout),
+        check=lambda: _check(layout),
+    )
+
+
+def _version() -> str:
+    said = subprocess.run(["redis-server", "--version"], check=True, capture_output=True, text=True).stdout
+    return said.partition("v=")[2].split()[0]
+
+
+def _prepare(layout: Layout) -> None:
+    layout.data("redis").mkdir(mode=0o700, exist_ok=True)
+    settings = _SETTINGS.format(
+        host=HOST,
+        port=layout.port_of("redis"),
+        password=layout.secrets["redis"],
+        data=layout.data("redis"),
+    )
+    (layout.run / "redis.conf").write_text(settings)
+
+
+def _check(layout: Layout) -> None:
+    try:
+        with Redis.from_url(layout.environment["MAREA_REDIS_URL"], socket_timeout=2) as client:
+            client.ping()
+    except RedisError as error:
+        raise NotReady(str(error)) from error

@@ -1,0 +1,79 @@
+"""Whether what there was at one moment has reached the consumers: through the relay and Kafka, and applied."""
+
+from collections.abc import Collection
+from contextlib import closing
+from typing import Any
+
+import psycopg2
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from kernel import settings
+from kernel.kafka import admin_client
+from streams.engine.consumer import consumer_id, consumers, reactions
+
+_NOW = "SELECT pg_current_wal_lsn()::text"
+_CONFIRMED = """
+SELECT coalesce(bool_and(confirmed_flush_lsn >= %s::pg_lsn), true)
+FROM pg_replication_slots WHERE slot_type = 'logical' AND database = current_database()
+"""
+_TIMEOUT_S = 30
+
+
+class Passage:
+    """Follows what is in PostgreSQL at the moment when this is made, on its way to the named consumers.
+
+    With one reaction come all: what one of them has done is compared with what another has.
+    """
+
+    def __init__(self, names: Collection[str]) -> None:
+        followed = {*names}
+        reacting = {consumer_id(reaction) for reaction in reactions().values()}
+        if followed & reacting:
+            followed |= reacting
+        self._topics = {
+            f"marea.{consumer_id(consumer)}": consumer.topic
+            for consumer in consumers()
+            if consumer_id(consumer) in followed
+        }
+        self._kafka = admin_client(settings.kafka())
+        self._lsn = _ask(_NOW)
+        self._ends: dict[str, dict[int, int]] | None = None
+
+    def is_complete(self) -> bool:
+        """Whether all of it has been applied. Consumers say it to their groups every few seconds."""
+        if self._ends is None:
+            if not _ask(_CONFIRMED, self._lsn):
+                return False
+            self._ends = {topic: topic_ends(self._kafka, topic) for topic in set(self._topics.values())}
+        return all(
+            self._applied(group).get(partition, 0) >= end
+            for group, topic in self._topics.items()
+            for partition, end in self._ends[topic].items()
+        )
+
+    def _applied(self, group: str) -> dict[int, int]:
+        [answer] = self._kafka.list_consumer_group_offsets(
+            [ConsumerGroupTopicPartitions(group)], request_timeout=_TIMEOUT_S
+        ).values()
+        return {place.partition: place.offset for place in answer.result().topic_partitions}
+
+
+def topic_ends(kafka: AdminClient, topic: str) -> dict[int, int]:
+    """By partition, the offset that the next event gets."""
+    latest = {
+        TopicPartition(topic, partition): OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        for partition in range(settings.partitions())
+    }
+    answers = kafka.list_offsets(latest, request_timeout=_TIMEOUT_S)
+    return {place.partition: answer.result().offset for place, answer in answers.items()}
+
+
+def _ask(query: str, *parameters: Any) -> Any:
+    with (
+        closing(psycopg2.connect(settings.setting("ADMIN_DATABASE_URL"))) as database,
+        database.cursor() as cursor,
+    ):
+        cursor.execute(query, parameters)
+        [value] = cursor.fetchone() or [None]
+        return value

@@ -1,0 +1,200 @@
+"""Both sides of every comparison of `marea verify`: what PostgreSQL demands, and what is there.
+
+A consumer is compared because it exists: views, tables and the services' states are found by themselves.
+"""
+
+import pkgutil
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import orjson
+import psycopg2
+
+import api
+from kernel import settings
+from kernel.partition import partition_of
+from streams.engine.consumer import Reaction, Row, Table, View, consumer_id, reactions, tables, views
+from streams.engine.reader import Views
+from streams.engine.stores.clickhouse import POSITION_COLUMNS, generation_table, live_generation
+from streams.engine.stores.clickhouse import connect as connect_clickhouse
+from streams.engine.stores.redis import connect as connect_redis
+from streams.engine.stores.redis import parked_count
+
+Keyed = tuple[str, Row]
+
+
+_SORTING_KEY = """
+SELECT sorting_key FROM system.tables WHERE database = currentDatabase() AND name = {table:String}
+"""
+
+
+class CannotVerify(Exception):
+    """Something that must be compared can't be; the text says why."""
+
+
+class Part(NamedTuple):
+    """What is compared at once; both sides are read once. Of a key that comes twice, the last row counts."""
+
+    partition: int
+    expected: Iterable[Keyed]
+    actual: Iterable[Keyed]
+
+
+class States:
+    """The state of every aggregate of a topic, by partition: in files, for they are read several times."""
+
+    def __init__(self, folder: Path, partitions: int) -> None:
+        self._paths = [folder / str(partition) for partition in range(partitions)]
+
+    def keep(self, states: Iterable[tuple[str, str]]) -> None:
+        """Takes ids and states as JSON."""
+        files = [path.open("w") for path in self._paths]
+        for aggregate_id, state in states:
+            files[partition_of(aggregate_id, len(files))].write(state + "\n")
+        for file in files:
+            file.close()
+
+    def of(self, partition: int) -> Iterator[Row]:
+        """The states of one partition's aggregates, in the order in which they were taken."""
+        with self._paths[partition].open("rb") as lines:
+            yield from map(orjson.loads, lines)
+
+    def every(self) -> Iterator[Row]:
+        """The states of all partitions."""
+        return chain.from_iterable(self.of(partition) for partition in range(len(self._paths)))
+
+
+class Sides:
+    """Everything that there is to compare, in the stores that the settings name."""
+
+    def __init__(self) -> None:
+        self._partitions = settings.partitions()
+        self._redis = connect_redis(settings.redis_url())
+        self._views = Views(settings.redis_url(), self._partitions)
+        self._clickhouse = connect_clickhouse(settings.clickhouse_url())
+        self._sources = _sources()
+
+    def parts(self, names: Collection[str] | None = None) -> Iterator[tuple[str, Iterable[Part]]]:
+        """By consumer, its parts, to be used before the next is asked for; of all consumers unless told which."""
+        by_topic: dict[str, list[tuple[str, Callable[[States], Iterable[Part]]]]] = {}
+        for name, topic, parts in self._compared():
+            if names is None or name in names:
+                by_topic.setdefault(topic, []).append((name, parts))
+        for topic, compared in by_topic.items():
+            with self._states(topic) as states:
+                for name, parts in compared:
+                    yield name, parts(states)
+
+    def parked(self) -> dict[str, int]:
+        """By consumer that has some: how many events are parked."""
+        counts = {
+            consumer_id(view): parked_count(
+                self._redis, view.name, self._views.generation(view.name), self._partitions
+            )
+            for view in views().values()
+        }
+        counts.update((consumer_id(table), self._parked_rows(table)) for table in tables().values())
+        for reaction in reactions().values():
+            query = "SELECT '', count(*)::text FROM parked WHERE consumer = %s"
+            with _read(reaction.service, query, reaction.name) as rows:
+                counts[consumer_id(reaction)] = sum(int(count) for _, count in rows)
+        return {name: count for name, count in counts.items() if count}
+
+    def _compared(self) -> Iterator[tuple[str, str, Callable[[States], Iterable[Part]]]]:
+        for view in views().values():
+            yield consumer_id(view), view.topic, partial(self._view_parts, view)
+        for table in tables().values():
+            yield consumer_id(table), table.topic, partial(self._table_parts, table)
+        for reaction in reactions().values():
+            yield consumer_id(reaction), reaction.topic, partial(self._reaction_parts, reaction)
+
+    @contextmanager
+    def _states(self, topic: str) -> Iterator[States]:
+        if topic not in self._sources:
+            raise CannotVerify(
+                f"no api/<service>/store.py has STATES of {topic}, and something is made from it"
+            )
+        service, query = self._sources[topic]
+        with TemporaryDirectory(prefix="marea-verify-") as folder:
+            states = States(Path(folder), self._partitions)
+            with _read(service, f"SELECT id, state::text FROM ({query}) AS states") as rows:
+                states.keep(rows)
+            yield states
+
+    def _view_parts(self, view: View, states: States) -> Iterator[Part]:
+        for partition in range(self._partitions):
+            rows = self._views.rows(view.name, partition)
+            actual = ((key, orjson.loads(row)) for key, row in rows)
+            yield Part(partition, view.expected(states.of(partition)), actual)
+
+    def _table_parts(self, table: Table, states: States) -> Iterator[Part]:
+        generation = live_generation(self._clickhouse, table.name)
+        if generation is None:
+            raise CannotVerify(f"ClickHouse has no table {table.name}: no worker has run yet")
+        name = generation_table(table.name, generation)
+        key = self._key(name)
+        query = table.state_query
+        if query:
+            yield Part(0, _keyed(key, table.expected(states.every())), _keyed(key, self._select(query, name)))
+            return
+        rows = f"SELECT * EXCEPT ({', '.join(POSITION_COLUMNS)}) FROM {{table:Identifier}} FINAL"
+        for partition in range(self._partitions):
+            expected = table.expected(states.of(partition))
+            yield Part(
+                partition,
+                _keyed(key, expected),
+                _keyed(key, self._select(f"{rows} WHERE _partition = {partition}", name)),
+            )
+
+    def _key(self, table: str) -> list[str]:
+        """The columns that name a row: what the table is sorted by, without the version, which changes."""
+        sorting_key = self._clickhouse.query(_SORTING_KEY, {"table": table}).result_rows[0][0]
+        return [column for column in sorting_key.split(", ") if column != "version"]
+
+    def _select(self, query: str, table: str) -> Iterator[Row]:
+        with self._clickhouse.query_row_block_stream(query, {"table": table}) as blocks:
+            for block in blocks:
+                yield from (dict(zip(blocks.source.column_names, row, strict=True)) for row in block)
+
+    def _reaction_parts(self, reaction: Reaction, states: States) -> Iterator[Part]:
+        with _read(reaction.service, reaction.effects) as rows:
+            yield Part(0, reaction.expected(states.every()), ((key, orjson.loads(row)) for key, row in rows))
+
+    def _parked_rows(self, table: Table) -> int:
+        name = generation_table(table.name, live_generation(self._clickhouse, table.name) or 1)
+        query = "SELECT count() FROM parked FINAL WHERE generation = {name:String}"
+        return int(self._clickhouse.query(query, {"name": name}).result_rows[0][0])
+
+
+def _keyed(columns: Iterable[str], rows: Iterable[Row]) -> Iterator[Keyed]:
+    return (("/".join(str(row[column]) for column in columns), row) for row in rows)
+
+
+def _sources() -> Mapping[str, tuple[str, str]]:
+    """By topic: the service that owns its aggregates, and the query for their states."""
+    found: dict[str, tuple[str, str]] = {}
+    for package in pkgutil.iter_modules(api.__path__):
+        if package.ispkg and find_spec(f"api.{package.name}.store"):
+            states = import_module(f"api.{package.name}.store").STATES
+            found.update((topic, (package.name, query)) for topic, query in states.items())
+    return found
+
+
+@contextmanager
+def _read(service: str, query: str, *parameters: Any) -> Iterator[Iterator[tuple[str, str]]]:
+    """A query's rows from one snapshot of a service's schema, read as they are needed."""
+    connection = psycopg2.connect(settings.setting("ADMIN_DATABASE_URL"), options=f"-c search_path={service}")
+    try:
+        with connection.cursor("verify") as cursor:
+            cursor.itersize = 5_000
+            cursor.execute(query, parameters)
+            yield iter(cursor)
+    finally:
+        connection.close()

@@ -1,0 +1,26 @@
+"""One row a product: as the catalog has it now."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from schemas.event import Event
+from streams.engine.consumer import Row
+
+TOPIC = "marea.product"
+
+
+def rows(event: Event) -> list[Row]:
+    if event.type not in ("ProductCreated", "ProductUpdated", "ProductArchived"):
+        return []
+    return [
+        {
+            **event.data,
+            "version": event.version,
+            "archived": event.type == "ProductArchived",
+            "updated_at": event.occurred_at,
+        }
+    ]
+
+
+def expected(states: Iterable[Row]) -> Iterator[Row]:
+    return ({**state, "updated_at": datetime.fromisoformat(state["updated_at"])} for state in states)
