@@ -25,7 +25,7 @@ from typing import Any, Self
 
 import psycopg2
 
-from demo.baskets import Journey
+from demo.baskets import Baskets
 from demo.client import Client
 from demo.freshness import Freshness
 from demo.load import AT_ONCE, receive, stock_up
@@ -45,7 +45,7 @@ from kernel import settings
 from kernel.kafka import admin_client
 from local.stack import Stack
 from local.status import describe
-from ops.barrier import Passage, topic_ends
+from ops.barrier import Barrier, topic_ends
 from ops.progress import errors
 from ops.rebuild import rebuild
 from streams.engine.consumer import consumer_id, consumers
@@ -90,13 +90,13 @@ class _Path:
         self._views = Views(settings.redis_url(), settings.partitions())
         self._kafka = admin_client(settings.kafka())
         self._runs = count()
-        journey = Journey(BASKETS)
-        self._skus = [product.sku for product in journey.products]
+        baskets = Baskets(BASKETS)
+        self._skus = [product.sku for product in baskets.products]
         self._contents: dict[str, list[Content]] = {
             "two_lines": two_lines(self._skus, BASKETS),
-            "baskets": [(basket.customer_id, basket.lines) for basket in journey.baskets()],
+            "baskets": [(basket.customer_id, basket.lines) for basket in baskets.baskets()],
         }
-        asyncio.run(stock_up(self._address, self._views, journey.products, UNITS))
+        asyncio.run(stock_up(self._address, self._views, baskets.products, UNITS))
         self._await_quiet()
 
     def measure(self) -> dict[str, Any]:
@@ -196,9 +196,9 @@ class _Path:
 
     def _await_quiet(self) -> None:
         """Until relay and consumers have done all that there is to do."""
-        passage = Passage([consumer_id(consumer) for consumer in consumers()])
+        barrier = Barrier([consumer_id(consumer) for consumer in consumers()])
         deadline = monotonic() + PATIENCE_S
-        while not passage.is_complete():
+        while not barrier.is_passed():
             if monotonic() > deadline:
                 raise TimeoutError(f"the stack is not quiet after {PATIENCE_S:.0f} s")
             sleep(0.2)

@@ -78,7 +78,7 @@ class Basket(NamedTuple):
     lines: list[tuple[str, int]]
 
 
-class Journey:
+class Baskets:
     """The first baskets, and what has to be in the catalog before they are placed.
 
     `skipped_lines` and `skipped_baskets` count what the rules leave out; `orders` counts the baskets that are

@@ -14,7 +14,7 @@ from time import monotonic
 
 import orjson
 
-from demo.baskets import Journey, Product
+from demo.baskets import Baskets, Product
 from demo.client import Client
 from demo.freshness import Freshness
 from demo.placing import (
@@ -74,20 +74,20 @@ def load(orders: int, rate: float | None = None) -> Loaded:
 
     Raises LoadFailed.
     """
-    journey = Journey(orders)
+    baskets = Baskets(orders)
     address, partitions = settings.setting("API_URL"), settings.partitions()
     views = Views(settings.redis_url(), partitions)
-    asyncio.run(stock_up(address, views, journey.products, STOCK))
+    asyncio.run(stock_up(address, views, baskets.products, STOCK))
     tally = Tally()
     with Freshness(settings.redis_url(), partitions) as freshness:
         started = monotonic()
-        with Bar("Placing orders", journey.orders) as bar:
-            asyncio.run(_place(address, _orders(journey), rate, tally, freshness, bar))
+        with Bar("Placing orders", baskets.orders) as bar:
+            asyncio.run(_place(address, _orders(baskets), rate, tally, freshness, bar))
         elapsed_s = monotonic() - started
         with Bar("Waiting for their outcome", len(tally.accepted)) as bar:
             statuses = await_final(views, tally.accepted, bar.update)
         fresh_ms = freshness.finish(LATE_S)
-    return _summary(journey, tally, statuses, elapsed_s, fresh_ms)
+    return _summary(baskets, tally, statuses, elapsed_s, fresh_ms)
 
 
 async def stock_up(address: str, views: Views, products: Sequence[Product], units: int) -> None:
@@ -137,8 +137,8 @@ def _without_stock(views: Views, products: Sequence[Product]) -> list[str]:
     return [sku for sku, row in zip(skus, views.many("stock", skus), strict=True) if row is None]
 
 
-def _orders(journey: Journey) -> Iterator[Order]:
-    for basket in journey.baskets():
+def _orders(baskets: Baskets) -> Iterator[Order]:
+    for basket in baskets.baskets():
         yield order(f"journey-{basket.basket_id}", basket.customer_id, basket.lines)
 
 
@@ -170,7 +170,7 @@ def _figures(tally: Tally, freshness: Freshness) -> str:
 
 
 def _summary(
-    journey: Journey, tally: Tally, statuses: Counter[str], elapsed_s: float, fresh_ms: Sequence[float]
+    baskets: Baskets, tally: Tally, statuses: Counter[str], elapsed_s: float, fresh_ms: Sequence[float]
 ) -> Loaded:
     http_ms = [second * 1_000 for second in tally.http_s]
     return Loaded(
@@ -178,9 +178,9 @@ def _summary(
         confirmed=statuses["confirmed"],
         rejected=statuses["rejected"],
         refused=tally.refused.total(),
-        skipped_baskets=journey.skipped_baskets,
-        skipped_lines=journey.skipped_lines,
-        products=len(journey.products),
+        skipped_baskets=baskets.skipped_baskets,
+        skipped_lines=baskets.skipped_lines,
+        products=len(baskets.products),
         elapsed_s=round(elapsed_s, 3),
         orders_per_s=round(len(tally.http_s) / elapsed_s, 1),
         http_ms={"p50": percentile(http_ms, 0.5), "p99": percentile(http_ms, 0.99)},

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from schemas.event import Event
 
 
-class Cause(NamedTuple):
+class Context(NamedTuple):
     """The request or event that asks.
 
     `now` is UTC; `traceparent` is the asker's (W3C Trace Context); `new_id` gives a UUIDv7 each time.
@@ -18,5 +18,5 @@ class Cause(NamedTuple):
     new_id: Callable[[], str]
 
     def event(self, type_: str, key: str, version: int, data: dict[str, Any]) -> Event:
-        """An event that happens now, for this cause."""
+        """An event that happens now, for this context."""
         return Event(self.new_id(), type_, key, version, self.now, data, self.traceparent)

@@ -7,7 +7,7 @@ from typing import Any
 from psycopg2.extensions import cursor as Cursor
 from uuid_utils import uuid7
 
-from kernel.context import Cause
+from kernel.context import Context
 from schemas.codec import TYPES, Codec
 from schemas.event import Event
 from schemas.registry import codec
@@ -32,9 +32,9 @@ SELECT * FROM change
 """
 
 
-def cause(traceparent: str | None) -> Cause:
-    """The cause of a command that is decided now."""
-    return Cause(datetime.now(UTC), traceparent, _new_id)
+def context(traceparent: str | None) -> Context:
+    """The context of a command that is decided now."""
+    return Context(datetime.now(UTC), traceparent, _new_id)
 
 
 def publish(cursor: Cursor, events: Sequence[Event]) -> None:

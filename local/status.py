@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from local.processes import memory_bytes
 from local.stack import Stack
-from ops.comparisons import Sides
+from ops.comparisons import Comparisons
 
 
 def describe(stack: Stack) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def _parked(stack: Stack) -> dict[str, int] | str:
         return "the stack is down"
     os.environ.update(stack.layout.environment)
     try:
-        return Sides().parked()
+        return Comparisons().parked()
     except (PostgreSQLError, RedisError, ClickHouseError, OSError) as error:
         return f"{type(error).__name__}: {error}".partition("\n")[0]
 

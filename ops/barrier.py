@@ -20,7 +20,7 @@ FROM pg_replication_slots WHERE slot_type = 'logical' AND database = current_dat
 _TIMEOUT_S = 30
 
 
-class Passage:
+class Barrier:
     """Follows what is in PostgreSQL at the moment when this is made, on its way to the named consumers.
 
     With one reaction come all: what one of them has done is compared with what another has.
@@ -40,7 +40,7 @@ class Passage:
         self._lsn = _ask(_NOW)
         self._ends: dict[str, dict[int, int]] | None = None
 
-    def is_complete(self) -> bool:
+    def is_passed(self) -> bool:
         """Whether all of it has been applied. Consumers say it to their groups every few seconds."""
         if self._ends is None:
             if not _ask(_CONFIRMED, self._lsn):

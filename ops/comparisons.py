@@ -71,7 +71,7 @@ class States:
         return chain.from_iterable(self.of(partition) for partition in range(len(self._paths)))
 
 
-class Sides:
+class Comparisons:
     """Everything that there is to compare, in the stores that the settings name."""
 
     def __init__(self) -> None:

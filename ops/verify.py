@@ -16,8 +16,8 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
-from ops.barrier import Passage
-from ops.comparisons import Keyed, Part, Sides
+from ops.barrier import Barrier
+from ops.comparisons import Comparisons, Keyed, Part
 from streams.engine.consumer import Row
 
 #: Seconds that the relay and the consumers get to pass what there was at the first look.
@@ -136,10 +136,10 @@ class Comparable(Protocol):
         """By consumer, its parts; of all consumers unless told which."""
 
 
-class Passing(Protocol):
+class Passable(Protocol):
     """What there was at a moment, on its way: see ops/barrier.py."""
 
-    def is_complete(self) -> bool:
+    def is_passed(self) -> bool:
         """Whether all of it has been applied."""
 
 
@@ -148,14 +148,14 @@ def verify() -> Verified:
 
     Raises CannotVerify when something can't be compared, or what a store raises.
     """
-    sides = Sides()
-    verified = compare(sides, Passage, lambda: sleep(PAUSE_S))
+    sides = Comparisons()
+    verified = compare(sides, Barrier, lambda: sleep(PAUSE_S))
     verified.parked = sides.parked()
     return verified
 
 
 def compare(
-    sides: Comparable, follow: Callable[[Collection[str]], Passing], pause: Callable[[], None]
+    sides: Comparable, follow: Callable[[Collection[str]], Passable], pause: Callable[[], None]
 ) -> Verified:
     """Looks until no difference is left that may still go away by itself.
 
@@ -169,13 +169,13 @@ def compare(
         if found.differing:
             suspects[name] = found.differing
     if suspects:
-        passage = follow(suspects)
+        barrier = follow(suspects)
         deadline = monotonic() + PATIENCE_S
         passed = late = False
         while suspects and not passed and not late:
             pause()
             late = monotonic() > deadline
-            passed = passage.is_complete()
+            passed = barrier.is_passed()
             suspects = _look_again(sides, suspects, verified)
         verified.behind = bool(suspects) and not passed
     return verified

@@ -28,7 +28,7 @@ def create_app() -> OpenAPI:
 @routes.post("/v1/products", responses={HTTPStatus.CREATED: Product})
 def create_product(body: NewProduct) -> Response:
     """Creates a product. A sku is never used twice."""
-    event = rules.create(body.sku, body.model_dump(), http.cause())
+    event = rules.create(body.sku, body.model_dump(), http.context())
     with database.statements() as cursor:
         if not store.create(cursor, event):
             raise Conflict(_taken(body.sku))
@@ -38,11 +38,11 @@ def create_product(body: NewProduct) -> Response:
 @routes.post("/v1/products:batch", responses={HTTPStatus.OK: Results})
 def create_products(body: NewProducts) -> Response:
     """Creates up to 1,000 products. Each has its own result: 201, 409 when it exists, 422 when not valid."""
-    cause = http.cause()
+    context = http.context()
     valid = {item.sku: item for item in reversed(body.products) if not isinstance(item, Unreadable)}
     with database.transaction() as cursor:
         created = store.create_many(
-            cursor, [rules.create(sku, product.model_dump(), cause) for sku, product in valid.items()]
+            cursor, [rules.create(sku, product.model_dump(), context) for sku, product in valid.items()]
         )
     results: list[dict[str, Any]] = []
     for item in body.products:
@@ -59,25 +59,25 @@ def create_products(body: NewProducts) -> Response:
 @routes.put("/v1/products/<sku>", responses={HTTPStatus.OK: Product})
 def replace_product(path: Sku, header: IfMatch, body: Description) -> Response:
     """Says anew all that is said of a product."""
-    cause = http.cause()
+    context = http.context()
     return _change(
-        path.sku, lambda now: rules.update(path.sku, now, body.model_dump(), header.version(), cause)
+        path.sku, lambda now: rules.update(path.sku, now, body.model_dump(), header.version(), context)
     )
 
 
 @routes.patch("/v1/products/<sku>", responses={HTTPStatus.OK: Product})
 def change_product(path: Sku, header: IfMatch, body: Changes) -> Response:
     """Changes some of what is said of a product."""
-    cause = http.cause()
+    context = http.context()
     changes = body.model_dump(exclude_unset=True)
-    return _change(path.sku, lambda now: rules.update(path.sku, now, changes, header.version(), cause))
+    return _change(path.sku, lambda now: rules.update(path.sku, now, changes, header.version(), context))
 
 
 @routes.delete("/v1/products/<sku>", responses={HTTPStatus.OK: Product})
 def archive_product(path: Sku, header: IfMatch) -> Response:
     """Takes a product out of the shop, for good."""
-    cause = http.cause()
-    return _change(path.sku, lambda now: rules.archive(path.sku, now, header.version(), cause))
+    context = http.context()
+    return _change(path.sku, lambda now: rules.archive(path.sku, now, header.version(), context))
 
 
 @routes.get("/v1/products/<sku>", responses={HTTPStatus.OK: Product})

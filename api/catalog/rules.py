@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from kernel.context import Cause
+from kernel.context import Context
 from kernel.refusals import Conflict, Stale, Unknown
 from schemas.event import Event
 
@@ -26,25 +26,25 @@ class Product(NamedTuple):
 DESCRIPTION = ("name", "department", "category", "brand", "price_minor", "currency")
 
 
-def create(sku: str, description: Mapping[str, Any], cause: Cause) -> Event:
+def create(sku: str, description: Mapping[str, Any], context: Context) -> Event:
     """A new product. That its sku is free is the store's to find out."""
-    return cause.event(
+    return context.event(
         "ProductCreated", sku, 1, {"sku": sku, **{name: description[name] for name in DESCRIPTION}}
     )
 
 
 def update(
-    sku: str, product: Product | None, changes: Mapping[str, Any], expected: int | None, cause: Cause
+    sku: str, product: Product | None, changes: Mapping[str, Any], expected: int | None, context: Context
 ) -> Event:
     """Sets the fields in `changes`. `expected` is the version that the sender saw; None if any will do."""
     product = _changeable(sku, product, expected)
-    return cause.event("ProductUpdated", sku, product.version + 1, {**_data(product), **changes})
+    return context.event("ProductUpdated", sku, product.version + 1, {**_data(product), **changes})
 
 
-def archive(sku: str, product: Product | None, expected: int | None, cause: Cause) -> Event:
+def archive(sku: str, product: Product | None, expected: int | None, context: Context) -> Event:
     """Takes the product out of the shop, for good."""
     product = _changeable(sku, product, expected)
-    return cause.event("ProductArchived", sku, product.version + 1, _data(product))
+    return context.event("ProductArchived", sku, product.version + 1, _data(product))
 
 
 def evolve(event: Event) -> Product:

@@ -7,7 +7,7 @@ from psycopg2.extensions import cursor as Cursor
 from api.inventory import rules, store
 from api.inventory.rules import Decision, Line, Reservation, Stock
 from kernel import outbox
-from kernel.context import Cause
+from kernel.context import Context
 from schemas.event import Event
 from streams.engine.consumer import Reaction, Row
 
@@ -19,28 +19,28 @@ def reserve_stock(cursor: Cursor, events: Sequence[Event]) -> None:
         return
     reservations = store.reservations(cursor, [event.key for event in events])
     stocks = store.lock(cursor, _skus(events, reservations))
-    cause = outbox.cause(None)
+    context = outbox.context(None)
     decisions: list[Decision] = []
     for event in events:
-        decision = _decide(event, reservations, stocks, cause._replace(traceparent=event.traceparent))
+        decision = _decide(event, reservations, stocks, context._replace(traceparent=event.traceparent))
         if decision:
             decisions.append(decision)
             reservations[event.key] = decision.reservation
             stocks.update(rules.stock_after(decision.events))
     published = [event for decision in decisions for event in decision.events]
-    store.save(cursor, rules.stock_after(published).values(), cause.now)
+    store.save(cursor, rules.stock_after(published).values(), context.now)
     store.keep(
-        cursor, {decision.reservation.order_id: decision.reservation for decision in decisions}, cause.now
+        cursor, {decision.reservation.order_id: decision.reservation for decision in decisions}, context.now
     )
     outbox.publish(cursor, published)
 
 
 def _decide(
-    event: Event, reservations: Mapping[str, Reservation], stocks: Mapping[str, Stock], cause: Cause
+    event: Event, reservations: Mapping[str, Reservation], stocks: Mapping[str, Stock], context: Context
 ) -> Decision | None:
     if event.type == "OrderPlaced":
-        return rules.reserve(event.key, _lines(event), stocks, cause)
-    return rules.release(reservations.get(event.key), stocks, cause)
+        return rules.reserve(event.key, _lines(event), stocks, context)
+    return rules.release(reservations.get(event.key), stocks, context)
 
 
 def _lines(placed: Event) -> list[Line]:

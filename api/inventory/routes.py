@@ -23,7 +23,7 @@ from api.web import http
 from api.web import items as batch
 from api.web.items import Results, Unreadable
 from kernel import outbox
-from kernel.context import Cause
+from kernel.context import Context
 from kernel.database import Database
 from kernel.refusals import Conflict
 from schemas.event import Event, iso_utc
@@ -40,7 +40,7 @@ def create_app() -> OpenAPI:
 @routes.post("/v1/stock/<sku>/receipts", responses={HTTPStatus.OK: Stock})
 def receive(path: Sku, body: NewReceipt) -> Response:
     """Units have come in. The first receipt of a product makes its stock item."""
-    (outcome,) = _receive([NewReceiptOf(sku=path.sku, quantity=body.quantity)], http.cause())
+    (outcome,) = _receive([NewReceiptOf(sku=path.sku, quantity=body.quantity)], http.context())
     if isinstance(outcome, Conflict):
         raise outcome
     return _reply(outcome)
@@ -50,7 +50,7 @@ def receive(path: Sku, body: NewReceipt) -> Response:
 def receive_many(body: NewReceipts) -> Response:
     """Units of up to 1,000 products have come in. Each receipt has its own result: 200, 409 or 422."""
     outcomes = iter(
-        _receive([item for item in body.receipts if not isinstance(item, Unreadable)], http.cause())
+        _receive([item for item in body.receipts if not isinstance(item, Unreadable)], http.context())
     )
     results: list[dict[str, Any]] = []
     for item in body.receipts:
@@ -66,10 +66,10 @@ def receive_many(body: NewReceipts) -> Response:
 @routes.post("/v1/stock/<sku>/adjustments", responses={HTTPStatus.OK: Stock})
 def adjust(path: Sku, body: NewAdjustment) -> Response:
     """A count found more units, or fewer."""
-    cause = http.cause()
+    context = http.context()
     with database.transaction() as cursor:
         stock = store.lock(cursor, [path.sku]).get(path.sku)
-        event = rules.adjust(path.sku, stock, body.quantity, body.reason, cause)
+        event = rules.adjust(path.sku, stock, body.quantity, body.reason, context)
         store.change(cursor, event)
     return _reply(event)
 
@@ -101,21 +101,21 @@ def stream_stock(header: LastEventId) -> Response:
     return stream.reply(header.positions)
 
 
-def _receive(receipts: Sequence[NewReceiptOf], cause: Cause) -> list[Event | Conflict]:
+def _receive(receipts: Sequence[NewReceiptOf], context: Context) -> list[Event | Conflict]:
     """What became of each receipt, in one transaction."""
     outcomes: list[Event | Conflict] = []
     with database.transaction() as cursor:
         stocks = store.lock_or_add(cursor, {receipt.sku for receipt in receipts})
         for receipt in receipts:
             try:
-                event = rules.receive(stocks[receipt.sku], receipt.quantity, cause)
+                event = rules.receive(stocks[receipt.sku], receipt.quantity, context)
             except Conflict as refusal:
                 outcomes.append(refusal)
             else:
                 outcomes.append(event)
                 stocks[receipt.sku] = rules.evolve(event)
         events = [outcome for outcome in outcomes if isinstance(outcome, Event)]
-        store.save(cursor, rules.stock_after(events).values(), cause.now)
+        store.save(cursor, rules.stock_after(events).values(), context.now)
         outbox.publish(cursor, events)
     return outcomes
 

@@ -6,7 +6,7 @@ available = on_hand - reserved, and neither it nor reserved is ever below 0
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from kernel.context import Cause
+from kernel.context import Context
 from kernel.refusals import Conflict, Unknown
 from schemas.event import Event
 
@@ -51,15 +51,15 @@ class Decision(NamedTuple):
     events: list[Event]
 
 
-def receive(stock: Stock, quantity: int, cause: Cause) -> Event:
+def receive(stock: Stock, quantity: int, context: Context) -> Event:
     """Units have come into the warehouse."""
     if quantity > MOST - stock.on_hand:
         raise Conflict(f"{stock.sku} has {stock.on_hand} on hand: {quantity} more can't be counted.")
     after = stock._replace(on_hand=stock.on_hand + quantity)
-    return _stock_event("StockReceived", after, {"quantity": quantity}, cause)
+    return _stock_event("StockReceived", after, {"quantity": quantity}, context)
 
 
-def adjust(sku: str, stock: Stock | None, quantity: int, reason: str, cause: Cause) -> Event:
+def adjust(sku: str, stock: Stock | None, quantity: int, reason: str, context: Context) -> Event:
     """A count found more units (`quantity` above 0) or fewer. Promised units can't be adjusted away."""
     if stock is None:
         raise Unknown(f"There is no stock of {sku}: receive some first.")
@@ -68,10 +68,10 @@ def adjust(sku: str, stock: Stock | None, quantity: int, reason: str, cause: Cau
     if quantity > MOST - stock.on_hand:
         raise Conflict(f"{sku} has {stock.on_hand} on hand: {quantity} more can't be counted.")
     after = stock._replace(on_hand=stock.on_hand + quantity)
-    return _stock_event("StockAdjusted", after, {"quantity": quantity, "reason": reason}, cause)
+    return _stock_event("StockAdjusted", after, {"quantity": quantity, "reason": reason}, context)
 
 
-def reserve(order_id: str, lines: Sequence[Line], stocks: Mapping[str, Stock], cause: Cause) -> Decision:
+def reserve(order_id: str, lines: Sequence[Line], stocks: Mapping[str, Stock], context: Context) -> Decision:
     """Promises stock to an order: every line, or none and a refusal that says what is short."""
     wanted = [(line, stocks.get(line.sku, Stock(line.sku))) for line in lines]
     shortages = [
@@ -81,22 +81,22 @@ def reserve(order_id: str, lines: Sequence[Line], stocks: Mapping[str, Stock], c
     ]
     if shortages:
         data = {"order_id": order_id, "reason": "not enough stock", "shortages": shortages}
-        refused = cause.event("ReservationRefused", order_id, 1, data)
+        refused = context.event("ReservationRefused", order_id, 1, data)
         return Decision(Reservation(order_id, 1, "refused", lines), [refused])
     events = [
         _stock_event(
             "StockReserved",
             stock._replace(reserved=stock.reserved + line.quantity),
             {"order_id": order_id, "quantity": line.quantity},
-            cause,
+            context,
         )
         for line, stock in wanted
     ]
-    events.append(cause.event("ReservationMade", order_id, 1, {"order_id": order_id}))
+    events.append(context.event("ReservationMade", order_id, 1, {"order_id": order_id}))
     return Decision(Reservation(order_id, 1, "made", lines), events)
 
 
-def release(reservation: Reservation | None, stocks: Mapping[str, Stock], cause: Cause) -> Decision | None:
+def release(reservation: Reservation | None, stocks: Mapping[str, Stock], context: Context) -> Decision | None:
     """Frees what a cancelled order was promised; None when it was promised nothing."""
     if reservation is None or reservation.status != "made":
         return None
@@ -107,11 +107,11 @@ def release(reservation: Reservation | None, stocks: Mapping[str, Stock], cause:
             "StockReleased",
             stocks[line.sku]._replace(reserved=stocks[line.sku].reserved - line.quantity),
             {"order_id": order_id, "quantity": line.quantity},
-            cause,
+            context,
         )
         for line in reservation.lines
     ]
-    events.append(cause.event("ReservationReleased", order_id, released.version, {"order_id": order_id}))
+    events.append(context.event("ReservationReleased", order_id, released.version, {"order_id": order_id}))
     return Decision(released, events)
 
 
@@ -125,6 +125,6 @@ def stock_after(events: Sequence[Event]) -> dict[str, Stock]:
     return {event.key: evolve(event) for event in events if event.type.startswith("Stock")}
 
 
-def _stock_event(type_: str, after: Stock, data: dict[str, Any], cause: Cause) -> Event:
+def _stock_event(type_: str, after: Stock, data: dict[str, Any], context: Context) -> Event:
     data = {"sku": after.sku, **data, "on_hand": after.on_hand, "reserved": after.reserved}
-    return cause.event(type_, after.sku, after.version + 1, data)
+    return context.event(type_, after.sku, after.version + 1, data)

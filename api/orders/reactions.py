@@ -7,7 +7,7 @@ from psycopg2.extensions import cursor as Cursor
 from api.orders import rules, store
 from api.orders.rules import Order, Price
 from kernel import outbox
-from kernel.context import Cause
+from kernel.context import Context
 from schemas.event import Event
 from streams.engine.consumer import NotYet, Reaction, Row
 
@@ -37,20 +37,20 @@ def settle_orders(cursor: Cursor, events: Sequence[Event]) -> None:
     missing = answers.keys() - found.keys()
     if missing:
         raise NotYet(f"no order {', '.join(sorted(missing))}")
-    cause = outbox.cause(None)
+    context = outbox.context(None)
     changes: list[tuple[Order, Event]] = []
     for order_id, order in found.items():
         answer = answers[order_id]
-        event = _settle(order, answer, cause._replace(traceparent=answer.traceparent))
+        event = _settle(order, answer, context._replace(traceparent=answer.traceparent))
         if event:
             changes.append((order, event))
     store.change_many(cursor, changes)
 
 
-def _settle(order: Order, answer: Event, cause: Cause) -> Event | None:
+def _settle(order: Order, answer: Event, context: Context) -> Event | None:
     if answer.type == "ReservationMade":
-        return rules.confirm(order, cause)
-    return rules.reject(order, answer.data["reason"], cause)
+        return rules.confirm(order, context)
+    return rules.reject(order, answer.data["reason"], context)
 
 
 def _copied(products: Iterable[Row]) -> Iterator[tuple[str, Row]]:

@@ -32,13 +32,13 @@ def place_order(header: IdempotencyKey, body: NewOrder) -> Response:
 
     Repeated with the same Idempotency-Key and body, it gives the first answer again; another body gets 409.
     """
-    cause = http.cause()
+    context = http.context()
     lines = [Line(line.sku, line.quantity) for line in body.lines]
     request_hash = body.hash()
     with database.statements() as cursor:
         prices = store.prices(cursor, [line.sku for line in lines])
         try:
-            event = rules.place(cause.new_id(), body.customer_id, lines, prices, cause)
+            event = rules.place(context.new_id(), body.customer_id, lines, prices, context)
         except Invalid:
             # A product may have been archived since the key first came: the first answer still holds.
             placed = store.placed_by(cursor, header.key)
@@ -60,10 +60,10 @@ def place_order(header: IdempotencyKey, body: NewOrder) -> Response:
 def cancel_order(path: OrderId) -> Response:
     """Takes an order back and frees its stock; one that has been cancelled before stays so."""
     order_id = str(path.order_id)
-    cause = http.cause()
+    context = http.context()
     with database.transaction() as cursor:
         order = store.lock(cursor, [order_id]).get(order_id)
-        event = rules.cancel(order_id, order, cause)
+        event = rules.cancel(order_id, order, context)
         if order and event:
             store.change(cursor, order, event)
         row = store.read(cursor, order_id)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from kernel.context import Cause
+from kernel.context import Context
 from kernel.refusals import Conflict, FieldError, Invalid, Unknown
 from schemas.event import Event
 
@@ -46,7 +46,7 @@ class Order(NamedTuple):
 
 
 def place(
-    order_id: str, customer_id: str, lines: Sequence[Line], prices: Mapping[str, Price], cause: Cause
+    order_id: str, customer_id: str, lines: Sequence[Line], prices: Mapping[str, Price], context: Context
 ) -> Event:
     """An order at the prices of now. Refused when a line can't be priced, naming every such line."""
     errors = _errors(lines, prices)
@@ -60,15 +60,15 @@ def place(
     data = {
         "order_id": order_id,
         "customer_id": customer_id,
-        "placed_at": cause.now,
+        "placed_at": context.now,
         "currency": prices[lines[0].sku].currency,
         "total_minor": total_minor,
         "lines": [_priced(line, prices[line.sku]) for line in lines],
     }
-    return cause.event("OrderPlaced", order_id, 1, data)
+    return context.event("OrderPlaced", order_id, 1, data)
 
 
-def cancel(order_id: str, order: Order | None, cause: Cause) -> Event | None:
+def cancel(order_id: str, order: Order | None, context: Context) -> Event | None:
     """Takes an order back; None when it has been already."""
     if order is None:
         raise Unknown(f"There is no order {order_id}.")
@@ -76,17 +76,17 @@ def cancel(order_id: str, order: Order | None, cause: Cause) -> Event | None:
         return None
     if order.status == "rejected":
         raise Conflict(f"Order {order_id} was rejected: there is nothing to cancel.")
-    return _next("OrderCancelled", order, {}, cause)
+    return _next("OrderCancelled", order, {}, context)
 
 
-def confirm(order: Order, cause: Cause) -> Event | None:
+def confirm(order: Order, context: Context) -> Event | None:
     """Stock is reserved; None when the order is past waiting for it."""
-    return _next("OrderConfirmed", order, {}, cause) if order.status == "placed" else None
+    return _next("OrderConfirmed", order, {}, context) if order.status == "placed" else None
 
 
-def reject(order: Order, reason: str, cause: Cause) -> Event | None:
+def reject(order: Order, reason: str, context: Context) -> Event | None:
     """Stock can't be reserved; None when the order is past waiting for it."""
-    return _next("OrderRejected", order, {"reason": reason}, cause) if order.status == "placed" else None
+    return _next("OrderRejected", order, {"reason": reason}, context) if order.status == "placed" else None
 
 
 def evolve(order: Order, event: Event) -> Order:
@@ -134,7 +134,7 @@ def _priced(line: Line, price: Price) -> dict[str, Any]:
     }
 
 
-def _next(type_: str, order: Order, data: dict[str, Any], cause: Cause) -> Event:
+def _next(type_: str, order: Order, data: dict[str, Any], context: Context) -> Event:
     data = {
         "order_id": order.id,
         "customer_id": order.customer_id,
@@ -144,4 +144,4 @@ def _next(type_: str, order: Order, data: dict[str, Any], cause: Cause) -> Event
         "line_count": order.line_count,
         **data,
     }
-    return cause.event(type_, order.id, order.version + 1, data)
+    return context.event(type_, order.id, order.version + 1, data)

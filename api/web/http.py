@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from werkzeug.exceptions import BadRequest, HTTPException, UnsupportedMediaType
 
 from kernel import outbox, refusals, settings
-from kernel.context import Cause
+from kernel.context import Context
 from kernel.database import Database
 from kernel.refusals import FieldError, Invalid, Refused, Unavailable
 from streams.engine.reader import Views
@@ -197,10 +197,10 @@ def etag(version: int) -> str:
     return f'"{version}"'
 
 
-def cause() -> Cause:
-    """The request that is being handled, as the cause of events."""
+def context() -> Context:
+    """The request that is being handled, as the context of events."""
     traceparent = request.headers.get("traceparent", "")
-    return outbox.cause(traceparent if _TRACEPARENT.fullmatch(traceparent) else None)
+    return outbox.context(traceparent if _TRACEPARENT.fullmatch(traceparent) else None)
 
 
 @cache

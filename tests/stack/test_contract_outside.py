@@ -18,7 +18,7 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from kernel import settings
 from local.layout import services
 from local.stack import Stack
-from ops.comparisons import Sides
+from ops.comparisons import Comparisons
 from schemas import registry
 from schemas.codec import TOPICS, TYPES
 from streams.engine.source import UnfitTopic, check_topics
@@ -141,7 +141,7 @@ def test_the_relays_role_reads_the_outboxes_and_nothing_else(stack: Stack) -> No
 def test_messages_that_are_no_events_are_parked_and_stop_nothing() -> None:
     shop = Shop()
     sku = shop.stocked("milk", 10)
-    before = Sides().parked()
+    before = Comparisons().parked()
     producer = Producer({"bootstrap.servers": settings.kafka(), "partitioner": "murmur2_random"})
     keys = [f"junk-{number}-{shop.name}" for number in range(3)]
     envelope: dict[str, str | bytes | None] = {
@@ -158,7 +158,7 @@ def test_messages_that_are_no_events_are_parked_and_stop_nothing() -> None:
     assert order["status"] == "confirmed"
 
     def parked() -> bool:
-        now = Sides().parked()
+        now = Comparisons().parked()
         consumers = ("view.order", "view.customer_orders", "table.orders", "reaction.inventory.reservations")
         return all(now.get(name, 0) == before.get(name, 0) + len(keys) for name in consumers)
 

@@ -2,11 +2,11 @@
 
 from itertools import count
 
-from kernel.context import Cause
+from kernel.context import Context
 from tests.events import START
 
 
-def cause() -> Cause:
-    """A cause whose events have the ids event-1, event-2, ..."""
+def context() -> Context:
+    """A context whose events have the ids event-1, event-2, ..."""
     numbers = count(1)
-    return Cause(START, "00-" + "a" * 32 + "-" + "b" * 16 + "-01", lambda: f"event-{next(numbers)}")
+    return Context(START, "00-" + "a" * 32 + "-" + "b" * 16 + "-01", lambda: f"event-{next(numbers)}")

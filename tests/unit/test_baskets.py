@@ -6,7 +6,7 @@ from pathlib import Path
 import chdb
 import pytest
 
-from demo.baskets import Basket, Journey, Product
+from demo.baskets import Basket, Baskets, Product
 
 _TRANSACTIONS = (
     "household_id Nullable(Int64), basket_id Nullable(Int64), product_id Nullable(Int64),"
@@ -27,9 +27,9 @@ def _query(sql: str) -> str:
     return str(chdb.query(sql, "CSV"))
 
 
-def _journey(folder: Path, baskets: int, *lines: str, products: tuple[str, ...] = ()) -> Journey:
+def _baskets(folder: Path, baskets: int, *lines: str, products: tuple[str, ...] = ()) -> Baskets:
     """From lines (household, basket, product, quantity, sales_value, timestamp)."""
-    return Journey(
+    return Baskets(
         baskets,
         _parquet(folder / "transactions.parquet", _TRANSACTIONS, *lines),
         _parquet(folder / "products.parquet", _PRODUCTS, *(products or ("(0, 'D', 'B', 'C', 'T')",))),
@@ -38,7 +38,7 @@ def _journey(folder: Path, baskets: int, *lines: str, products: tuple[str, ...] 
 
 def test_baskets_come_by_first_timestamp_then_by_id(tmp_path: Path) -> None:
     """A basket's later lines do not move it."""
-    journey = _journey(
+    baskets = _baskets(
         tmp_path,
         3,
         "(1, 30, 100, 1, 1.0, '2017-01-01 10:00:00')",
@@ -47,16 +47,16 @@ def test_baskets_come_by_first_timestamp_then_by_id(tmp_path: Path) -> None:
         "(4, 40, 100, 1, 1.0, '2017-01-01 09:59:59.999999999')",
         "(4, 40, 101, 1, 1.0, '2017-01-02 00:00:00')",
     )
-    assert [(basket.basket_id, basket.customer_id) for basket in journey.baskets()] == [
+    assert [(basket.basket_id, basket.customer_id) for basket in baskets.baskets()] == [
         (40, "4"),
         (20, "2"),
         (30, "1"),
     ]
-    assert journey.orders == 3
+    assert baskets.orders == 3
 
 
 def test_lines_with_impossible_quantities_are_skipped_and_counted(tmp_path: Path) -> None:
-    journey = _journey(
+    baskets = _baskets(
         tmp_path,
         1,
         "(1, 10, 100, 0, 1.0, '2017-01-01 10:00:00')",
@@ -64,13 +64,13 @@ def test_lines_with_impossible_quantities_are_skipped_and_counted(tmp_path: Path
         "(1, 10, 102, 100, 1.0, '2017-01-01 10:00:00')",
         "(1, 10, 103, 101, 1.0, '2017-01-01 10:00:00')",
     )
-    assert list(journey.baskets()) == [Basket(10, "1", [("101", 1), ("102", 100)])]
-    assert (journey.skipped_lines, journey.skipped_baskets) == (2, 0)
+    assert list(baskets.baskets()) == [Basket(10, "1", [("101", 1), ("102", 100)])]
+    assert (baskets.skipped_lines, baskets.skipped_baskets) == (2, 0)
 
 
 def test_a_basket_without_lines_is_one_of_the_first_and_is_skipped(tmp_path: Path) -> None:
     """It is counted, and no later basket takes its place."""
-    journey = _journey(
+    baskets = _baskets(
         tmp_path,
         2,
         "(1, 10, 100, 0, 1.0, '2017-01-01 10:00:00')",
@@ -78,22 +78,22 @@ def test_a_basket_without_lines_is_one_of_the_first_and_is_skipped(tmp_path: Pat
         "(2, 20, 102, 2, 1.0, '2017-01-01 10:00:01')",
         "(3, 30, 103, 3, 1.0, '2017-01-01 10:00:02')",
     )
-    assert list(journey.baskets()) == [Basket(20, "2", [("102", 2)])]
-    assert (journey.orders, journey.skipped_lines, journey.skipped_baskets) == (1, 2, 1)
-    assert [product.sku for product in journey.products] == ["102"]
+    assert list(baskets.baskets()) == [Basket(20, "2", [("102", 2)])]
+    assert (baskets.orders, baskets.skipped_lines, baskets.skipped_baskets) == (1, 2, 1)
+    assert [product.sku for product in baskets.products] == ["102"]
 
 
 def test_lines_of_one_product_are_added_up(tmp_path: Path) -> None:
     """Each line is judged by itself: the sum may be more than a line's limit."""
-    journey = _journey(
+    baskets = _baskets(
         tmp_path,
         1,
         "(1, 10, 100, 60, 1.0, '2017-01-01 10:00:00')",
         "(1, 10, 100, 70, 1.0, '2017-01-01 10:00:00')",
         "(1, 10, 100, 101, 1.0, '2017-01-01 10:00:00')",
     )
-    assert list(journey.baskets()) == [Basket(10, "1", [("100", 130)])]
-    assert journey.skipped_lines == 1
+    assert list(baskets.baskets()) == [Basket(10, "1", [("100", 130)])]
+    assert baskets.skipped_lines == 1
 
 
 @pytest.mark.parametrize(
@@ -117,18 +117,18 @@ def test_the_price_is_the_lower_median_of_a_unit(
         f"({at}, {at}, 100, {quantity}, {value}, '2017-01-01 10:00:{at:02d}')"
         for at, (quantity, value) in enumerate(sales)
     ]
-    journey = _journey(tmp_path, 1, *lines)
-    assert [product.price_minor for product in journey.products] == [price_minor]
+    baskets = _baskets(tmp_path, 1, *lines)
+    assert [product.price_minor for product in baskets.products] == [price_minor]
 
 
 def test_descriptions_are_never_empty(tmp_path: Path) -> None:
-    journey = _journey(
+    baskets = _baskets(
         tmp_path,
         1,
         *(f"(1, 10, {product}, 1, 1.0, '2017-01-01 10:00:00')" for product in (100, 101, 102)),
         products=("(100, 'DELI', 'Private', 'CHEESE', 'FETA')", "(101, 'DELI', NULL, NULL, '')"),
     )
-    assert journey.products == [
+    assert baskets.products == [
         Product("100", "FETA", "DELI", "CHEESE", "Private", 100),
         Product("101", "DELI", "DELI", "DELI", "UNKNOWN", 100),
         Product("102", "UNKNOWN", "UNKNOWN", "UNKNOWN", "UNKNOWN", 100),
@@ -169,14 +169,14 @@ def test_totals_equal_sql_over_the_real_files() -> None:
         FROM lines LEFT JOIN medians USING (product_id) WHERE basket_id IN first_500
         """
     )
-    journey = Journey(500)
-    prices = {product.sku: product.price_minor for product in journey.products}
-    lines = [line for basket in journey.baskets() for line in basket.lines]
+    baskets = Baskets(500)
+    prices = {product.sku: product.price_minor for product in baskets.products}
+    lines = [line for basket in baskets.baskets() for line in basket.lines]
     assert [int(value) for value in answer.strip().split(",")] == [
-        journey.orders,
+        baskets.orders,
         len(prices),
         sum(quantity for _, quantity in lines),
-        journey.skipped_lines,
-        journey.skipped_baskets,
+        baskets.skipped_lines,
+        baskets.skipped_baskets,
         sum(prices[sku] * quantity for sku, quantity in lines),
     ]

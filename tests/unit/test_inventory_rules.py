@@ -11,7 +11,7 @@ from api.inventory import rules
 from api.inventory.rules import MOST, Decision, Line, Reservation, Stock
 from kernel.refusals import Conflict, Refused, Unknown
 from schemas.event import Event
-from tests.unit.contexts import cause
+from tests.unit.contexts import context
 
 MILK = Stock("milk", version=4, on_hand=10, reserved=3)
 BREAD = Stock("bread", version=1, on_hand=2)
@@ -19,42 +19,42 @@ STOCKS = {"milk": MILK, "bread": BREAD}
 
 
 def test_a_receipt_adds_to_what_is_on_hand() -> None:
-    event = rules.receive(MILK, 5, cause())
+    event = rules.receive(MILK, 5, context())
     assert (event.type, event.key, event.version) == ("StockReceived", "milk", 5)
     assert event.data == {"sku": "milk", "quantity": 5, "on_hand": 15, "reserved": 3}
 
 
 def test_the_first_receipt_makes_version_1() -> None:
-    assert rules.evolve(rules.receive(Stock("milk"), 5, cause())) == Stock("milk", 1, 5, 0)
+    assert rules.evolve(rules.receive(Stock("milk"), 5, context())) == Stock("milk", 1, 5, 0)
 
 
 def test_more_than_can_be_counted_is_refused() -> None:
-    assert rules.evolve(rules.receive(MILK, MOST - 10, cause())).on_hand == MOST
+    assert rules.evolve(rules.receive(MILK, MOST - 10, context())).on_hand == MOST
     with pytest.raises(Conflict, match="counted"):
-        rules.receive(MILK, MOST - 9, cause())
+        rules.receive(MILK, MOST - 9, context())
     with pytest.raises(Conflict, match="counted"):
-        rules.adjust("milk", MILK, MOST - 9, "found", cause())
+        rules.adjust("milk", MILK, MOST - 9, "found", context())
 
 
 def test_an_adjustment_changes_what_is_on_hand_and_says_why() -> None:
-    event = rules.adjust("milk", MILK, -2, "broken", cause())
+    event = rules.adjust("milk", MILK, -2, "broken", context())
     assert event.type == "StockAdjusted"
     assert event.data == {"sku": "milk", "quantity": -2, "reason": "broken", "on_hand": 8, "reserved": 3}
 
 
 def test_units_that_are_promised_cannot_be_adjusted_away() -> None:
-    assert rules.evolve(rules.adjust("milk", MILK, -7, "gone", cause())).available == 0
+    assert rules.evolve(rules.adjust("milk", MILK, -7, "gone", context())).available == 0
     with pytest.raises(Conflict, match="7 available"):
-        rules.adjust("milk", MILK, -8, "gone", cause())
+        rules.adjust("milk", MILK, -8, "gone", context())
 
 
 def test_stock_that_was_never_received_cannot_be_adjusted() -> None:
     with pytest.raises(Unknown):
-        rules.adjust("milk", None, 1, "found", cause())
+        rules.adjust("milk", None, 1, "found", context())
 
 
 def test_a_reservation_promises_every_line() -> None:
-    decision = rules.reserve("order", [Line("milk", 7), Line("bread", 1)], STOCKS, cause())
+    decision = rules.reserve("order", [Line("milk", 7), Line("bread", 1)], STOCKS, context())
     assert decision.reservation == Reservation("order", 1, "made", [Line("milk", 7), Line("bread", 1)])
     assert [(event.type, event.key, event.version) for event in decision.events] == [
         ("StockReserved", "milk", 5),
@@ -72,7 +72,7 @@ def test_a_reservation_promises_every_line() -> None:
 
 def test_one_line_that_is_short_refuses_all_and_says_which() -> None:
     lines = [Line("milk", 8), Line("bread", 1), Line("wine", 1)]
-    decision = rules.reserve("order", lines, STOCKS, cause())
+    decision = rules.reserve("order", lines, STOCKS, context())
     assert decision.reservation.status == "refused"
     [event] = decision.events
     assert (event.type, event.key, event.version) == ("ReservationRefused", "order", 1)
@@ -87,22 +87,22 @@ def test_one_line_that_is_short_refuses_all_and_says_which() -> None:
 
 
 def test_a_release_frees_what_was_promised_once() -> None:
-    made = rules.reserve("order", [Line("milk", 7)], STOCKS, cause())
+    made = rules.reserve("order", [Line("milk", 7)], STOCKS, context())
     stocks = STOCKS | rules.stock_after(made.events)
-    released = rules.release(made.reservation, stocks, cause())
+    released = rules.release(made.reservation, stocks, context())
     assert released is not None
     assert [(event.type, event.version) for event in released.events] == [
         ("StockReleased", 6),
         ("ReservationReleased", 2),
     ]
     assert rules.stock_after(released.events)["milk"] == MILK._replace(version=6)
-    assert rules.release(released.reservation, stocks, cause()) is None
+    assert rules.release(released.reservation, stocks, context()) is None
 
 
 def test_there_is_nothing_to_release_where_nothing_was_promised() -> None:
-    refused = rules.reserve("order", [Line("wine", 1)], STOCKS, cause())
-    assert rules.release(refused.reservation, STOCKS, cause()) is None
-    assert rules.release(None, STOCKS, cause()) is None
+    refused = rules.reserve("order", [Line("wine", 1)], STOCKS, context())
+    assert rules.release(refused.reservation, STOCKS, context()) is None
+    assert rules.release(None, STOCKS, context()) is None
 
 
 skus = st.sampled_from(["milk", "bread", "wine"])
@@ -115,7 +115,7 @@ orders = st.dictionaries(skus, quantities, min_size=1).map(
 @given(st.dictionaries(skus, st.integers(0, 30)), orders)
 def test_a_reservation_is_made_for_all_lines_or_for_none(on_hand: dict[str, int], lines: list[Line]) -> None:
     stocks = {sku: Stock(sku, 1, units) for sku, units in on_hand.items()}
-    decision = rules.reserve("order", lines, stocks, cause())
+    decision = rules.reserve("order", lines, stocks, context())
     reserved = [event for event in decision.events if event.type == "StockReserved"]
     covered = all(line.quantity <= on_hand.get(line.sku, 0) for line in lines)
     assert decision.reservation.status == ("made" if covered else "refused")
@@ -132,21 +132,21 @@ class Warehouse(RuleBasedStateMachine):
 
     @rule(sku=skus, quantity=quantities)
     def receive(self, sku: str, quantity: int) -> None:
-        self._happened([rules.receive(self.stocks.get(sku, Stock(sku)), quantity, cause())])
+        self._happened([rules.receive(self.stocks.get(sku, Stock(sku)), quantity, context())])
 
     @rule(sku=skus, quantity=st.integers(-20, 20).filter(bool))
     def adjust(self, sku: str, quantity: int) -> None:
-        self._unless_refused(lambda: [rules.adjust(sku, self.stocks.get(sku), quantity, "counted", cause())])
+        self._unless_refused(lambda: [rules.adjust(sku, self.stocks.get(sku), quantity, "counted", context())])
 
     @rule(lines=orders)
     def reserve(self, lines: list[Line]) -> None:
-        self._decided(rules.reserve(f"order-{len(self.reservations)}", lines, self.stocks, cause()), None)
+        self._decided(rules.reserve(f"order-{len(self.reservations)}", lines, self.stocks, context()), None)
 
     @rule(data=st.data())
     def release(self, data: st.DataObject) -> None:
         if self.reservations:
             number = data.draw(st.integers(0, len(self.reservations) - 1))
-            decision = rules.release(self.reservations[number], self.stocks, cause())
+            decision = rules.release(self.reservations[number], self.stocks, context())
             if decision:
                 self._decided(decision, number)
 

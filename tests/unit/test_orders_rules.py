@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from api.orders import rules
 from api.orders.rules import MOST, Line, Order, Price, Status
-from kernel.context import Cause
+from kernel.context import Context
 from kernel.refusals import Conflict, Invalid, Refused, Unknown
 from schemas.event import Event
 from tests.events import START
-from tests.unit.contexts import cause
+from tests.unit.contexts import context
 
 PRICES = {
     "milk": Price("Milk", "GROCERY", "DAIRY", "National", 150, "USD"),
@@ -24,12 +24,12 @@ ORDER = Order("order", 1, "placed", "7", START, "USD", 725, 2)
 
 def errors_of(lines: list[Line], prices: dict[str, Price] = PRICES) -> list[tuple[str, str]]:
     with pytest.raises(Invalid) as refused:
-        rules.place("order", "7", lines, prices, cause())
+        rules.place("order", "7", lines, prices, context())
     return [(error.field, error.message) for error in refused.value.errors]
 
 
 def test_an_order_is_placed_at_the_prices_of_now() -> None:
-    event = rules.place("order", "7", [Line("milk", 3), Line("bread", 1)], PRICES, cause())
+    event = rules.place("order", "7", [Line("milk", 3), Line("bread", 1)], PRICES, context())
     assert (event.type, event.key, event.version) == ("OrderPlaced", "order", 1)
     assert (event.data["total_minor"], event.data["currency"]) == (725, "USD")
     assert (event.data["customer_id"], event.data["placed_at"]) == ("7", START)
@@ -55,12 +55,12 @@ def test_every_line_that_cannot_be_ordered_is_named() -> None:
 
 def test_a_total_that_cannot_be_counted_is_refused() -> None:
     dear = PRICES | {"milk": PRICES["milk"]._replace(price_minor=MOST // 2)}
-    assert rules.place("order", "7", [Line("milk", 2)], dear, cause()).data["total_minor"] == MOST - 1
+    assert rules.place("order", "7", [Line("milk", 2)], dear, context()).data["total_minor"] == MOST - 1
     assert errors_of([Line("milk", 3)], dear)[0][0] == "lines"
 
 
 def test_what_follows_carries_all_that_readers_need() -> None:
-    event = rules.reject(ORDER, "not enough stock", cause())
+    event = rules.reject(ORDER, "not enough stock", context())
     assert event is not None
     assert event.data == {
         "order_id": "order",
@@ -73,16 +73,16 @@ def test_what_follows_carries_all_that_readers_need() -> None:
     }
 
 
-def confirm(order: Order, cause: Cause) -> Event | None:
-    return rules.confirm(order, cause)
+def confirm(order: Order, context: Context) -> Event | None:
+    return rules.confirm(order, context)
 
 
-def reject(order: Order, cause: Cause) -> Event | None:
-    return rules.reject(order, "not enough stock", cause)
+def reject(order: Order, context: Context) -> Event | None:
+    return rules.reject(order, "not enough stock", context)
 
 
-def cancel(order: Order, cause: Cause) -> Event | None:
-    return rules.cancel(order.id, order, cause)
+def cancel(order: Order, context: Context) -> Event | None:
+    return rules.cancel(order.id, order, context)
 
 
 @pytest.mark.parametrize(
@@ -102,28 +102,28 @@ def cancel(order: Order, cause: Cause) -> Event | None:
     ],
 )
 def test_an_order_goes_only_where_it_may(
-    command: Callable[[Order, Cause], Event | None], status: Status, then: Status | None
+    command: Callable[[Order, Context], Event | None], status: Status, then: Status | None
 ) -> None:
     order = ORDER._replace(status=status)
-    event = command(order, cause())
+    event = command(order, context())
     assert (rules.evolve(order, event).status if event else None) == then
 
 
 def test_a_rejected_order_cannot_be_cancelled_nor_one_that_does_not_exist() -> None:
     with pytest.raises(Conflict):
-        rules.cancel("order", ORDER._replace(status="rejected"), cause())
+        rules.cancel("order", ORDER._replace(status="rejected"), context())
     with pytest.raises(Unknown):
-        rules.cancel("order", None, cause())
+        rules.cancel("order", None, context())
 
 
 @given(st.lists(st.sampled_from([confirm, reject, cancel])))
 def test_versions_are_contiguous_and_a_final_state_stays(
-    commands: list[Callable[[Order, Cause], Event | None]],
+    commands: list[Callable[[Order, Context], Event | None]],
 ) -> None:
     order = ORDER
     for command in commands:
         try:
-            event = command(order, cause())
+            event = command(order, context())
         except Refused:
             continue
         if event:

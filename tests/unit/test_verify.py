@@ -13,7 +13,7 @@ from streams.engine.consumer import Row
 Rows = dict[str, Row]
 
 
-class Sides:
+class Comparisons:
     """One view, whose two sides are the next of `looks`; the last of them stays."""
 
     def __init__(self, *looks: tuple[Rows, Rows]) -> None:
@@ -26,13 +26,13 @@ class Sides:
         yield "view.order", [Part(0, expected.items(), actual.items())]
 
 
-class Passage:
+class Barrier:
     """Is complete when it has been asked so many times."""
 
     def __init__(self, asked: int) -> None:
         self.left = asked
 
-    def is_complete(self) -> bool:
+    def is_passed(self) -> bool:
         self.left -= 1
         return self.left <= 0
 
@@ -41,14 +41,14 @@ def no_pause() -> None:
     """Time does not matter here."""
 
 
-def found(sides: Sides, passage: int = 3) -> list[Difference]:
-    verified = compare(sides, lambda names: Passage(passage), no_pause)
+def found(sides: Comparisons, barrier: int = 3) -> list[Difference]:
+    verified = compare(sides, lambda names: Barrier(barrier), no_pause)
     assert verified.totals()["differences"] == len({difference.key for difference in verified.differences})
     return verified.differences
 
 
 def test_equal_sides_are_looked_at_once() -> None:
-    sides = Sides(({"a": {"version": 1}}, {"a": {"version": 1}}))
+    sides = Comparisons(({"a": {"version": 1}}, {"a": {"version": 1}}))
     assert found(sides) == []
     assert sides.taken == 1
 
@@ -57,21 +57,21 @@ def test_the_order_of_fields_and_the_type_of_times_do_not_matter() -> None:
     moment = datetime(2026, 11, 21, 6, 47, 0, 1, UTC)
     order_id = "0190a000-0000-7000-8000-000000000000"
     expected = {"a": {"id": order_id, "at": moment}}
-    assert found(Sides((expected, {"a": {"at": moment.replace(tzinfo=None), "id": UUID(order_id)}}))) == []
+    assert found(Comparisons((expected, {"a": {"at": moment.replace(tzinfo=None), "id": UUID(order_id)}}))) == []
 
 
 def test_a_changed_field_is_named_with_both_values() -> None:
-    sides = Sides(({"a": {"version": 2, "status": "confirmed"}}, {"a": {"version": 2, "status": "placed"}}))
+    sides = Comparisons(({"a": {"version": 2, "status": "confirmed"}}, {"a": {"version": 2, "status": "placed"}}))
     assert found(sides) == [Difference("view.order", "a", "status", "confirmed", "placed")]
 
 
 def test_a_field_without_a_value_is_not_the_same_as_no_field() -> None:
-    sides = Sides(({"a": {"version": 1, "reason": None}}, {"a": {"version": 1}}))
+    sides = Comparisons(({"a": {"version": 1, "reason": None}}, {"a": {"version": 1}}))
     assert found(sides) == [Difference("view.order", "a", "reason", None, MISSING)]
 
 
 def test_a_row_of_one_side_is_a_difference_as_a_whole() -> None:
-    sides = Sides(({"a": {"version": 1}}, {"b": {"version": 1}}))
+    sides = Comparisons(({"a": {"version": 1}}, {"b": {"version": 1}}))
     assert found(sides) == [
         Difference("view.order", "a", WHOLE_ROW, {"version": 1}, None),
         Difference("view.order", "b", WHOLE_ROW, None, {"version": 1}),
@@ -80,37 +80,37 @@ def test_a_row_of_one_side_is_a_difference_as_a_whole() -> None:
 
 def test_what_arrives_late_is_no_difference() -> None:
     """And nothing is waited for once it has arrived."""
-    late = Sides(({"a": {"version": 1}}, {}), ({"a": {"version": 1}}, {"a": {"version": 1}}))
-    assert found(late, passage=1_000) == []
+    late = Comparisons(({"a": {"version": 1}}, {}), ({"a": {"version": 1}}, {"a": {"version": 1}}))
+    assert found(late, barrier=1_000) == []
     assert late.taken == 2
 
 
 def test_what_keeps_moving_is_no_difference() -> None:
     """Each look finds the view one version behind: what it lacked at the look before, it has."""
-    moving = Sides(*(({"a": {"version": n + 1}}, {"a": {"version": n}}) for n in range(5)))
+    moving = Comparisons(*(({"a": {"version": n + 1}}, {"a": {"version": n}}) for n in range(5)))
     assert found(moving) == []
 
 
 def test_only_one_side_moving_is_no_difference() -> None:
     """The view was ahead of what was read of PostgreSQL, then behind: it has the same row both times."""
-    sides = Sides(
+    sides = Comparisons(
         ({"a": {"version": 1}}, {"a": {"version": 2}}), ({"a": {"version": 3}}, {"a": {"version": 2}})
     )
-    assert found(sides, passage=1) == []
+    assert found(sides, barrier=1) == []
 
 
 def test_a_difference_stands_only_when_everything_has_passed() -> None:
     """Looks go on for as long as what there was at the first one is under way."""
-    sides = Sides(*[({"a": {"version": 1}}, {})] * 5, ({"a": {"version": 1}}, {"a": {"version": 1}}))
-    assert found(sides, passage=6) == []
+    sides = Comparisons(*[({"a": {"version": 1}}, {})] * 5, ({"a": {"version": 1}}, {"a": {"version": 1}}))
+    assert found(sides, barrier=6) == []
     sides.taken = 0
-    assert len(found(sides, passage=4)) == 1
+    assert len(found(sides, barrier=4)) == 1
 
 
 def test_the_last_row_of_a_key_counts() -> None:
     """A scan of Redis may give a row before and after it changed."""
 
-    class Scanned(Sides):
+    class Scanned(Comparisons):
         def parts(self, names: Collection[str] | None = None) -> Iterator[tuple[str, list[Part]]]:
             yield (
                 "view.order",
@@ -121,7 +121,7 @@ def test_the_last_row_of_a_key_counts() -> None:
 
 
 def test_the_same_key_in_two_partitions_is_two_rows() -> None:
-    class Spread(Sides):
+    class Spread(Comparisons):
         def parts(self, names: Collection[str] | None = None) -> Iterator[tuple[str, list[Part]]]:
             yield (
                 "view.order",
