@@ -25,6 +25,7 @@ from typing import Any, Self
 
 import psycopg2
 
+from api.services import consumers
 from demo.baskets import Baskets
 from demo.client import Client
 from demo.freshness import Freshness
@@ -48,7 +49,7 @@ from local.status import describe
 from ops.barrier import Barrier, topic_ends
 from ops.progress import errors
 from ops.rebuild import rebuild
-from streams.engine.consumer import consumer_id, consumers
+from streams.engine.consumer import consumer_id
 from streams.engine.reader import Views
 
 #: Baskets whose orders are placed again and again, and units of each of their products.

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from api.services import service, services
+
 ROOT = Path(__file__).parents[1]
 STATE = ROOT / ".marea"
 HOST = "127.0.0.1"
@@ -15,30 +17,26 @@ PARTITIONS = 4
 #: The one database of the local stack. A schema a service; any of them could be a database of its own.
 DATABASE = "marea"
 
+#: Ports of one stack, from its base port on: services have 1 to 50, by their numbers, other programs 51 to 90.
+PORTS = 100
 _OFFSETS = {
     "nginx": 0,
-    # 1 to 9: the services, in the order of their names
-    "postgresql": 10,
-    "redis": 11,
-    "kafka": 12,
-    "kafka-controller": 13,
-    "connect": 14,
-    "registry": 15,
-    "clickhouse": 16,
-    "registry-management": 17,
-    "supervisor": 19,
+    "postgresql": 51,
+    "redis": 52,
+    "kafka": 53,
+    "kafka-controller": 54,
+    "connect": 55,
+    "registry": 56,
+    "registry-management": 57,
+    "clickhouse": 58,
+    "supervisor": 90,
 }
 _SECRETS = ("admin", "debezium", "registry", "redis", "clickhouse", "supervisor")
-_MAX_SERVICES = 9
 
 
-def services() -> tuple[str, ...]:
-    """The names of the services: each has a folder of migrations."""
-    folders = (ROOT / "sql" / "postgres").iterdir()
-    names = sorted(folder.name for folder in folders if folder.is_dir() and folder.name != "engine")
-    if len(names) > _MAX_SERVICES:
-        raise ValueError(f"a stack has ports for {_MAX_SERVICES} services, not for {len(names)}: {names}")
-    return tuple(names)
+def databases() -> tuple[str, ...]:
+    """The names of the services that have a database."""
+    return tuple(each.name for each in services() if each.has_database)
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ class Layout:
         """The port of a program or service."""
         if name in _OFFSETS:
             return self.port + _OFFSETS[name]
-        return self.port + 1 + services().index(name)
+        return self.port + service(name).number
 
     def address(self, name: str) -> str:
         """host:port of a program or service."""
@@ -95,7 +93,7 @@ class Layout:
         """Passwords by role; made when first needed, and kept as long as the stack's data."""
         path = self.folder / "secrets.json"
         kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
-        missing = {*_SECRETS, *services()} - kept.keys()
+        missing = {*_SECRETS, *databases()} - kept.keys()
         if missing:
             kept |= {name: secrets.token_hex(16) for name in sorted(missing)}
             self.make_folders()
@@ -121,7 +119,7 @@ class Layout:
             "MAREA_API_URL": f"http://{self.address('nginx')}",
             "MAREA_CONNECT_URL": f"http://{self.address('connect')}",
             "MAREA_ADMIN_DATABASE_URL": self.database_url("admin"),
-            **{f"MAREA_{name.upper()}_DATABASE_URL": self.database_url(name) for name in services()},
+            **{f"MAREA_{name.upper()}_DATABASE_URL": self.database_url(name) for name in databases()},
         }
 
     def environment_for(self, *names: str) -> dict[str, str]:

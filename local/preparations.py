@@ -18,10 +18,10 @@ from psycopg2.extensions import cursor as Cursor
 from psycopg2.sql import SQL, Composed, Identifier, Literal
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
+from api.services import topics
 from connectors import relay as outbox
 from kernel.kafka import admin_client
-from local.layout import DATABASE, PARTITIONS, ROOT, Layout, services
-from schemas.codec import TOPICS
+from local.layout import DATABASE, PARTITIONS, ROOT, Layout, databases
 from schemas.registry import register
 
 MIGRATIONS = ROOT / "sql" / "postgres"
@@ -62,13 +62,13 @@ def write_openapi(layout: Layout) -> None:
 
 def service_urls(layout: Layout) -> Mapping[str, str]:
     """Each service's database."""
-    return {service: layout.database_url(service) for service in services()}
+    return {service: layout.database_url(service) for service in databases()}
 
 
 def make_roles(layout: Layout) -> None:
     """Every role can log in, and sees nothing but what is granted to it by name."""
     with _admin(layout, "postgres") as cursor:
-        for role in ("debezium", "registry", *services()):
+        for role in ("debezium", "registry", *databases()):
             options = SQL("LOGIN REPLICATION" if role == "debezium" else "LOGIN")
             _unless(DuplicateObject, cursor, SQL("CREATE ROLE {}").format(Identifier(role)))
             password = Literal(layout.secrets[role])
@@ -81,7 +81,7 @@ def migrate(layout: Layout) -> None:
     """Every service's schema, brought up to date, and the publication of all outboxes."""
     make_schemas(layout, DATABASE)
     with _admin(layout, DATABASE) as cursor:
-        for service in services():
+        for service in databases():
             make_outbox_partitions(cursor, service, datetime.now(UTC))
         for database in outbox.databases(service_urls(layout)):
             _publish(cursor, database)
@@ -91,17 +91,17 @@ def make_schemas(layout: Layout, database: str) -> None:
     """A database with every service's schema, made or brought up to date."""
     with _admin(layout, "postgres") as cursor:
         _make_database(cursor, database, owner="admin")
-        for role in ("debezium", *services()):
+        for role in ("debezium", *databases()):
             grant = SQL("GRANT CONNECT ON DATABASE {} TO {}")
             cursor.execute(grant.format(Identifier(database), Identifier(role)))
     with _admin(layout, database) as cursor:
         cursor.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
-        for service in services():
+        for service in databases():
             name = Identifier(service)
             cursor.execute(SQL("CREATE SCHEMA IF NOT EXISTS {}").format(name))
             cursor.execute(SQL("GRANT USAGE ON SCHEMA {} TO {}, debezium").format(name, name))
             cursor.execute(SQL("ALTER ROLE {} SET search_path = {}").format(name, name))
-    for service in services():
+    for service in databases():
         _apply_migrations(layout, service, database)
 
 
@@ -131,7 +131,7 @@ def make_topics(layout: Layout) -> None:
         "compression.type": "producer",
     }
     brief = {"cleanup.policy": "delete", "retention.ms": "3600000"}
-    ours = [NewTopic(topic, PARTITIONS, 1, config=for_ever) for topic in TOPICS]
+    ours = [NewTopic(topic, PARTITIONS, 1, config=for_ever) for topic in topics()]
     theirs = [
         NewTopic(database.heartbeat_topic, 1, 1, config=brief)
         for database in outbox.databases(service_urls(layout))

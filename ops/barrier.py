@@ -8,9 +8,10 @@ import psycopg2
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from api.services import consumers, reactions
 from kernel import settings
 from kernel.kafka import admin_client
-from streams.engine.consumer import consumer_id, consumers, reactions
+from streams.engine.consumer import consumer_id
 
 _NOW = "SELECT pg_current_wal_lsn()::text"
 _CONFIRMED = """

@@ -3,12 +3,9 @@
 A consumer is compared because it exists: views, tables and the services' states are found by themselves.
 """
 
-import pkgutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from importlib import import_module
-from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,10 +14,10 @@ from typing import Any, NamedTuple
 import orjson
 import psycopg2
 
-import api
+from api.services import reactions, services, tables, views
 from kernel import settings
 from kernel.partition import partition_of
-from streams.engine.consumer import Reaction, Row, Table, View, consumer_id, reactions, tables, views
+from streams.engine.consumer import Reaction, Row, Table, View, consumer_id
 from streams.engine.reader import Views
 from streams.engine.stores.clickhouse import POSITION_COLUMNS, generation_table, live_generation
 from streams.engine.stores.clickhouse import connect as connect_clickhouse
@@ -119,7 +116,7 @@ class Comparisons:
     def _states(self, topic: str) -> Iterator[States]:
         if topic not in self._sources:
             raise CannotVerify(
-                f"no api/<service>/store.py has STATES of {topic}, and something is made from it"
+                f"no service has states of {topic}, and something is made from it"
             )
         service, query = self._sources[topic]
         with TemporaryDirectory(prefix="marea-verify-") as folder:
@@ -179,12 +176,7 @@ def _keyed(columns: Iterable[str], rows: Iterable[Row]) -> Iterator[Keyed]:
 
 def _sources() -> Mapping[str, tuple[str, str]]:
     """By topic: the service that owns its aggregates, and the query for their states."""
-    found: dict[str, tuple[str, str]] = {}
-    for package in pkgutil.iter_modules(api.__path__):
-        if package.ispkg and find_spec(f"api.{package.name}.store"):
-            states = import_module(f"api.{package.name}.store").STATES
-            found.update((topic, (package.name, query)) for topic, query in states.items())
-    return found
+    return {topic: (each.name, query) for each in services() for topic, query in each.states.items()}
 
 
 @contextmanager

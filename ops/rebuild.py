@@ -16,9 +16,10 @@ from time import monotonic
 
 from redis import Redis
 
+from api.services import tables, views
 from kernel import settings
 from schemas.registry import connect as connect_registry
-from streams.engine.consumer import Table, View, tables, views
+from streams.engine.consumer import Table, View
 from streams.engine.replay import replay
 from streams.engine.runtime import collect_rarely
 from streams.engine.stores import Store

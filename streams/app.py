@@ -13,11 +13,12 @@ from typing import Any
 import faust
 from tenacity import AsyncRetrying, RetryCallState, wait_random_exponential
 
+from api.services import consumers
 from kernel import settings
 from schemas.codec import TOPICS
 from schemas.registry import codec
 from streams.engine.batch import Batch
-from streams.engine.consumer import Consumer, Reaction, Table, View, consumer_id, consumers
+from streams.engine.consumer import Consumer, Reaction, Table, View, consumer_id
 from streams.engine.runtime import Runtime, collect_rarely
 from streams.engine.source import Offer, Source, check_topics, settle_from_thread
 from streams.engine.stores import Store

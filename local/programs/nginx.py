@@ -5,11 +5,10 @@ import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
-from local.layout import HOST, Layout, services
+from api.services import services
+from local.layout import HOST, Layout
 from local.program import Program, http_get
 
-#: The first part of a path below /v1, and the service that answers there.
-ROUTES = {"products": "catalog", "stock": "inventory", "orders": "orders", "customers": "orders"}
 _MAX_BODY = "4m"
 _ERRORS = {
     400: "Bad Request",
@@ -94,7 +93,7 @@ def program(layout: Layout) -> Program:
         port=layout.port_of("nginx"),
         command=("nginx", "-e", "stderr", "-p", str(layout.run), "-c", str(settings)),
         prepare=lambda: _prepare(layout, settings),
-        after=("openapi", "relay", *services()),
+        after=("openapi", "relay", *(each.name for each in services())),
         check=lambda: _check(layout),
         stop_signal="QUIT",  # ends the requests that are under way first
     )
@@ -118,10 +117,12 @@ def _prepare(layout: Layout, settings: Path) -> None:
             web=web,
             swagger=_swagger(),
             upstreams="".join(
-                _UPSTREAM.format(service=name, address=layout.address(name)) for name in services()
+                _UPSTREAM.format(service=each.name, address=layout.address(each.name)) for each in services()
             ),
             locations=_STREAM
-            + "".join(_LOCATION.format(path=path, service=to) for path, to in ROUTES.items()),
+            + "".join(
+                _LOCATION.format(path=path, service=each.name) for each in services() for path in each.paths
+            ),
             errors="".join(
                 _ERROR.format(status=status, title=title, detail=_DETAILS[status])
                 for status, title in _ERRORS.items()

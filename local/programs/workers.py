@@ -5,10 +5,11 @@ from importlib.metadata import version
 
 from confluent_kafka import KafkaException
 
+from api.services import consumers
 from kernel.kafka import admin_client
-from local.layout import PARTITIONS, Layout, services
+from local.layout import PARTITIONS, Layout, databases
 from local.program import NotReady, Program
-from streams.engine.consumer import consumer_id, consumers
+from streams.engine.consumer import consumer_id
 
 NAMES = ("worker-1", "worker-2")
 
@@ -19,13 +20,13 @@ def programs(layout: Layout) -> tuple[Program, ...]:
 
 
 def _program(layout: Layout, name: str) -> Program:
-    databases = (f"{service.upper()}_DATABASE_URL" for service in services())
+    urls = (f"{service.upper()}_DATABASE_URL" for service in databases())
     return Program(
         name=name,
         version=f"Faust {version('faust-streaming')}",
         command=(sys.executable, "-m", "faust", "-A", "streams.app", "worker", "-l", "info", "--without-web"),
         environment=layout.environment_for(
-            "PARTITIONS", "KAFKA", "REGISTRY_URL", "REDIS_URL", "CLICKHOUSE_URL", *databases
+            "PARTITIONS", "KAFKA", "REGISTRY_URL", "REDIS_URL", "CLICKHOUSE_URL", *urls
         ),
         after=("migrations", "schemas", "topics", "redis", "clickhouse"),
         check=lambda: _check(layout),

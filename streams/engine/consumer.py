@@ -1,14 +1,10 @@
-"""What a consumer is, and how the consumers of this system are found.
-
-A view is a module in streams/views, a table one in streams/tables, a reaction is listed as REACTIONS in
-api/<service>/reactions.py. Nothing else has to be told of a new one.
-"""
+"""What a consumer is: a view, a table or a reaction. Which there are is what the services' manifests say."""
 
 import pkgutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
+from types import ModuleType
 from typing import Any
 
 from schemas.event import Event
@@ -88,45 +84,19 @@ def consumer_id(consumer: Consumer) -> str:
     return f"{consumer.kind}.{consumer.name}"
 
 
-def views() -> Mapping[str, View]:
-    """Every view by name."""
-    return {
-        name: View(
-            name,
-            module.TOPIC,
-            module.fold,
-            module.expected,
-            getattr(module, "key", _aggregate_id),
-            getattr(module, "RANK", None),
-        )
-        for name, module in _modules("streams.views")
-    }
+def views_in(package: ModuleType) -> Iterator[View]:
+    """The views of a package: one a module."""
+    for name, module in _modules(package):
+        key, rank = getattr(module, "key", _aggregate_id), getattr(module, "RANK", None)
+        yield View(name, module.TOPIC, module.fold, module.expected, key, rank)
 
 
-def tables() -> Mapping[str, Table]:
-    """Every table by name."""
-    return {
-        name: Table(name, module.TOPIC, module.rows, module.expected, getattr(module, "STATE_QUERY", None))
-        for name, module in _modules("streams.tables")
-    }
+def tables_in(package: ModuleType) -> Iterator[Table]:
+    """The tables of a package: one a module."""
+    for name, module in _modules(package):
+        yield Table(name, module.TOPIC, module.rows, module.expected, getattr(module, "STATE_QUERY", None))
 
 
-def reactions() -> Mapping[str, Reaction]:
-    """Every reaction by name. Services are found by name, as Faust finds agents: streams imports none of them."""
-    found: dict[str, Reaction] = {}
-    for package in pkgutil.iter_modules(import_module("api").__path__, "api."):
-        if package.ispkg and find_spec(f"{package.name}.reactions"):
-            module = import_module(f"{package.name}.reactions")
-            found.update((reaction.name, reaction) for reaction in module.REACTIONS)
-    return found
-
-
-def consumers() -> list[Consumer]:
-    """Every view, table and reaction."""
-    return [*views().values(), *tables().values(), *reactions().values()]
-
-
-def _modules(package: str) -> Iterator[tuple[str, Any]]:
-    for info in pkgutil.walk_packages(import_module(package).__path__, f"{package}."):
-        if not info.ispkg:
-            yield info.name.rpartition(".")[2], import_module(info.name)
+def _modules(package: ModuleType) -> Iterator[tuple[str, Any]]:
+    for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        yield info.name.rpartition(".")[2], import_module(info.name)

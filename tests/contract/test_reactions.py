@@ -14,13 +14,14 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from api.orders import store as orders
+from api.services import reactions
 from kernel.postgres import connect
 from local.layout import Layout
 from local.preparations import make_schemas
 from local.stack import Stack
 from schemas.event import Event
 from streams.engine import runtime as engine
-from streams.engine.consumer import NotYet, Reaction, reactions
+from streams.engine.consumer import NotYet, Reaction
 from streams.engine.runtime import Runtime
 from streams.engine.stores.postgres import PostgresStore
 from tests.events import CODEC, batch, life

@@ -7,10 +7,11 @@ from uuid import uuid4
 import psycopg2
 import pytest
 
+from api.services import tables
 from kernel import settings
 from local.stack import Stack
 from schemas.event import Event
-from streams.engine.consumer import Reaction, Row, View, tables
+from streams.engine.consumer import Reaction, Row, View
 from streams.engine.stores import Parked, Progress, Store, Wanted, Write
 from streams.engine.stores.clickhouse import ClickHouseStore, create_generation, generation_table
 from streams.engine.stores.clickhouse import connect as connect_clickhouse

@@ -7,9 +7,10 @@ from datetime import timedelta
 import orjson
 import pytest
 
+from api.services import tables, views
 from schemas.codec import TYPES
 from schemas.event import Event
-from streams.engine.consumer import Table, View, tables, views
+from streams.engine.consumer import Table, View
 from streams.engine.runtime import Runtime
 from streams.engine.stores.clickhouse import SQL
 from tests.events import CODEC, LIVES, START, batch, life

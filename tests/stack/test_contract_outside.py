@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from confluent_kafka.schema_registry import SchemaRegistryClient
 
 from kernel import settings
-from local.layout import services
+from local.layout import databases
 from local.stack import Stack
 from ops.comparisons import Comparisons
 from schemas import registry
@@ -112,11 +112,11 @@ def test_a_worker_refuses_another_number_of_partitions() -> None:
         check_topics(settings.kafka(), TOPICS, settings.partitions() + 1)
 
 
-@pytest.mark.parametrize("service", services())
+@pytest.mark.parametrize("service", databases())
 def test_a_services_role_reaches_its_own_schema_only(service: str) -> None:
     with psycopg2.connect(settings.database_url(service)) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM position")
-    statements = [f"SELECT 1 FROM {other}.position" for other in services() if other != service]
+    statements = [f"SELECT 1 FROM {other}.position" for other in databases() if other != service]
     statements += ["SELECT 1 FROM outbox", "DELETE FROM outbox", "UPDATE outbox SET version = 1"]
     statements += ["CREATE TABLE mine (x int)", "DROP TABLE outbox", "SELECT pg_read_file('/etc/passwd')"]
     for statement in statements:
@@ -128,7 +128,7 @@ def test_a_services_role_reaches_its_own_schema_only(service: str) -> None:
 
 def test_the_relays_role_reads_the_outboxes_and_nothing_else(stack: Stack) -> None:
     url = stack.layout.database_url("debezium")
-    for service in services():
+    for service in databases():
         with psycopg2.connect(url) as connection, connection.cursor() as cursor:
             cursor.execute(f"SELECT count(*) FROM {service}.outbox")
         for statement in (f"SELECT 1 FROM {service}.position", f"DELETE FROM {service}.outbox"):

@@ -11,10 +11,11 @@ import pytest
 import requests
 from confluent_kafka.admin import AdminClient
 
+from api.services import consumers
 from kernel import settings
 from local.stack import Stack
 from ops.verify import verify
-from streams.engine.consumer import consumer_id, consumers
+from streams.engine.consumer import consumer_id
 from tests.stack.shop import Shop, eventually, lines_of
 
 CLIENTS = 4

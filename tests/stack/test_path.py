@@ -9,10 +9,11 @@ import psycopg2
 import pytest
 import requests
 
+from api.services import consumers
 from kernel import settings
 from kernel.partition import partition_of
 from ops.verify import verify
-from streams.engine.consumer import consumer_id, consumers
+from streams.engine.consumer import consumer_id
 from streams.engine.reader import Views
 from streams.engine.stores.clickhouse import connect as connect_clickhouse
 from tests.stack.shop import Shop, at_once, eventually, lines_of

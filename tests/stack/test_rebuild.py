@@ -4,10 +4,10 @@ import threading
 
 import pytest
 
+from api.services import views
 from kernel import settings
 from ops.rebuild import RebuildFailed, rebuild, rebuildable
 from ops.verify import verify
-from streams.engine.consumer import views
 from streams.engine.reader import Views
 from streams.engine.stores.clickhouse import connect as connect_clickhouse
 from streams.engine.stores.redis import connect as connect_redis

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from local.layout import HOST, ROOT, Layout, services
+from local.layout import HOST, PORTS, ROOT, Layout, databases
 from local.program import PortTaken, check_port_free
 from local.stack import Stack
 from tests.stack.shop import eventually
@@ -32,7 +32,7 @@ def test_a_program_that_dies_is_started_again(stack: Stack, name: str) -> None:
 
 
 def test_everything_listens_on_loopback_only(stack: Stack) -> None:
-    ports = range(stack.layout.port, stack.layout.port + 20)
+    ports = range(stack.layout.port, stack.layout.port + PORTS)
     listening = subprocess.run(
         ["ss", "-Hltn"], check=True, capture_output=True, text=True
     ).stdout.splitlines()
@@ -55,13 +55,13 @@ def test_passwords_are_for_their_owner_only(stack: Stack) -> None:
 
 
 def test_a_service_gets_its_own_database_and_no_other(stack: Stack) -> None:
-    for service in services():
-        databases = [name for name in stack.programs[service].environment if name.endswith("_DATABASE_URL")]
-        assert databases == [f"MAREA_{service.upper()}_DATABASE_URL"]
+    for service in databases():
+        found = [name for name in stack.programs[service].environment if name.endswith("_DATABASE_URL")]
+        assert found == [f"MAREA_{service.upper()}_DATABASE_URL"]
 
 
 def test_stacks_side_by_side_share_no_port() -> None:
-    one, other = ({Layout(port).port_of(name) for name in ("nginx", "supervisor")} for port in (17000, 17020))
+    one, other = ({Layout(port).port_of(name) for name in ("nginx", "supervisor")} for port in (17000, 17100))
     assert max(one) < min(other)
 
 

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.services import tables, views
 from schemas.codec import TYPES, Codec
 from schemas.event import Event
 from streams.engine import runtime
 from streams.engine.batch import Batch, Record
-from streams.engine.consumer import NotYet, Reaction, Row, Table, View, tables, views
+from streams.engine.consumer import NotYet, Reaction, Row, Table, View
 from streams.engine.runtime import WAITS, Runtime
 from streams.engine.stores import Progress, Write
 from tests.events import CODEC, ORDER, batch, life, record

@@ -1,0 +1,27 @@
+"""The catalog."""
+
+from flask_openapi3.openapi import OpenAPI
+
+from api.catalog import store
+from api.manifest import Service
+from streams.tables import catalog as tables
+from streams.views import catalog as views
+
+
+def _create_app() -> OpenAPI:
+    from api.catalog import routes
+
+    return routes.create_app()
+
+
+SERVICE = Service(
+    name="catalog",
+    number=1,
+    summary="What can be bought, and for how much.",
+    create_app=_create_app,
+    paths=("products",),
+    topics=("marea.product",),
+    states=store.STATES,
+    views=views,
+    tables=tables,
+)
