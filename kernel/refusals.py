@@ -1,4 +1,4 @@
-"""How a rule says no. What each means over HTTP is decided in api/http.py alone."""
+"""How a rule says no. What each means over HTTP is decided in api/web/problems.py alone."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from api.web.http import Body, Headers, Id, Path, Text
 from api.web.items import MOST_ITEMS, Each
+from api.web.requests import Body, Headers, Id, Path, Text
 
 Name = Annotated[Text, Field(min_length=1)]
 PriceMinor = Annotated[

@@ -6,8 +6,8 @@ from pydantic import BaseModel, Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from api.inventory.rules import MOST
-from api.web.http import Body, Headers, Id, Path, Query, Text
 from api.web.items import MOST_ITEMS, Each
+from api.web.requests import Body, Headers, Id, Path, Query, Text
 
 Units = Annotated[int, Field(ge=1, le=MOST)]
 

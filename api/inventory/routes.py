@@ -19,8 +19,9 @@ from api.inventory.models import (
     Stock,
     StockList,
 )
-from api.web import http
+from api.web import app as web
 from api.web import items as batch
+from api.web import replies, requests
 from api.web.items import Results, Unreadable
 from kernel import outbox
 from kernel.context import Context
@@ -29,18 +30,18 @@ from kernel.refusals import Conflict
 from schemas.event import Event, iso_utc
 
 database = Database("inventory")
-routes = http.blueprint("inventory")
+routes = web.blueprint("inventory")
 
 
 def create_app() -> OpenAPI:
     """The service, for gunicorn."""
-    return http.create_app(routes, database, "What is in the warehouse, and what of it is promised.")
+    return web.create_app(routes, database, "What is in the warehouse, and what of it is promised.")
 
 
 @routes.post("/v1/stock/<sku>/receipts", responses={HTTPStatus.OK: Stock})
 def receive(path: Sku, body: NewReceipt) -> Response:
     """Units have come in. The first receipt of a product makes its stock item."""
-    (outcome,) = _receive([NewReceiptOf(sku=path.sku, quantity=body.quantity)], http.context())
+    (outcome,) = _receive([NewReceiptOf(sku=path.sku, quantity=body.quantity)], requests.context())
     if isinstance(outcome, Conflict):
         raise outcome
     return _reply(outcome)
@@ -50,7 +51,7 @@ def receive(path: Sku, body: NewReceipt) -> Response:
 def receive_many(body: NewReceipts) -> Response:
     """Units of up to 1,000 products have come in. Each receipt has its own result: 200, 409 or 422."""
     outcomes = iter(
-        _receive([item for item in body.receipts if not isinstance(item, Unreadable)], http.context())
+        _receive([item for item in body.receipts if not isinstance(item, Unreadable)], requests.context())
     )
     results: list[dict[str, Any]] = []
     for item in body.receipts:
@@ -60,13 +61,13 @@ def receive_many(body: NewReceipts) -> Response:
             results.append(batch.refused(item.sku, outcome.detail))
         else:
             results.append(batch.done(item.sku, HTTPStatus.OK, outcome.version))
-    return http.reply({"results": results})
+    return replies.reply({"results": results})
 
 
 @routes.post("/v1/stock/<sku>/adjustments", responses={HTTPStatus.OK: Stock})
 def adjust(path: Sku, body: NewAdjustment) -> Response:
     """A count found more units, or fewer."""
-    context = http.context()
+    context = requests.context()
     with database.transaction() as cursor:
         stock = store.lock(cursor, [path.sku]).get(path.sku)
         event = rules.adjust(path.sku, stock, body.quantity, body.reason, context)
@@ -77,14 +78,14 @@ def adjust(path: Sku, body: NewAdjustment) -> Response:
 @routes.get("/v1/stock/<sku>", responses={HTTPStatus.OK: Stock})
 def get_stock(path: Sku) -> Response:
     """A stock item as its view has it."""
-    return http.reply_row(http.views().get("stock", path.sku), f"There is no stock of {path.sku}.")
+    return replies.reply_row(web.views().get("stock", path.sku), f"There is no stock of {path.sku}.")
 
 
 @routes.get("/v1/stock", responses={HTTPStatus.OK: StockList})
 def list_stock(query: Below) -> Response:
     """The stock items with fewer than so many units available, as their view has them."""
-    rows = http.views().below("stock", query.below, query.limit)
-    return http.reply(b'{"stock":[' + b",".join(rows) + b"]}")
+    rows = web.views().below("stock", query.below, query.limit)
+    return replies.reply(b'{"stock":[' + b",".join(rows) + b"]}")
 
 
 @routes.get(
@@ -123,4 +124,4 @@ def _receive(receipts: Sequence[NewReceiptOf], context: Context) -> list[Event |
 def _reply(event: Event) -> Response:
     stock = rules.evolve(event)
     row = {**stock._asdict(), "available": stock.available, "updated_at": iso_utc(event.occurred_at)}
-    return http.reply(row, headers={"ETag": http.etag(stock.version)})
+    return replies.reply(row, headers={"ETag": replies.etag(stock.version)})

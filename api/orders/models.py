@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from api.orders.rules import Status
-from api.web.http import Body, Headers, Id, Path, Query
+from api.web.requests import Body, Headers, Id, Path, Query
 
 
 class NewLine(Body):

@@ -12,18 +12,19 @@ from flask_openapi3.openapi import OpenAPI
 from api.orders import rules, store
 from api.orders.models import CustomerId, IdempotencyKey, NewOrder, Order, OrderId, OrderPage, Page
 from api.orders.rules import Line
-from api.web import http
+from api.web import app as web
+from api.web import replies, requests
 from kernel.database import Database
 from kernel.refusals import Conflict, FieldError, Invalid
 from schemas.event import iso_utc
 
 database = Database("orders")
-routes = http.blueprint("orders")
+routes = web.blueprint("orders")
 
 
 def create_app() -> OpenAPI:
     """The service, for gunicorn."""
-    return http.create_app(routes, database, "Placing orders, and what becomes of them.")
+    return web.create_app(routes, database, "Placing orders, and what becomes of them.")
 
 
 @routes.post("/v1/orders", responses={HTTPStatus.CREATED: Order})
@@ -32,7 +33,7 @@ def place_order(header: IdempotencyKey, body: NewOrder) -> Response:
 
     Repeated with the same Idempotency-Key and body, it gives the first answer again; another body gets 409.
     """
-    context = http.context()
+    context = requests.context()
     lines = [Line(line.sku, line.quantity) for line in body.lines]
     request_hash = body.hash()
     with database.statements() as cursor:
@@ -60,28 +61,28 @@ def place_order(header: IdempotencyKey, body: NewOrder) -> Response:
 def cancel_order(path: OrderId) -> Response:
     """Takes an order back and frees its stock; one that has been cancelled before stays so."""
     order_id = str(path.order_id)
-    context = http.context()
+    context = requests.context()
     with database.transaction() as cursor:
         order = store.lock(cursor, [order_id]).get(order_id)
         event = rules.cancel(order_id, order, context)
         if order and event:
             store.change(cursor, order, event)
         row = store.read(cursor, order_id)
-    return http.reply(row, headers={"ETag": http.etag(row["version"])})
+    return replies.reply(row, headers={"ETag": replies.etag(row["version"])})
 
 
 @routes.get("/v1/orders/<order_id>", responses={HTTPStatus.OK: Order})
 def get_order(path: OrderId) -> Response:
     """An order as its view has it."""
     order_id = str(path.order_id)
-    return http.reply_row(http.views().get("order", order_id), f"There is no order {order_id}.")
+    return replies.reply_row(web.views().get("order", order_id), f"There is no order {order_id}.")
 
 
 @routes.get("/v1/customers/<customer_id>/orders", responses={HTTPStatus.OK: OrderPage})
 def get_customer_orders(path: CustomerId, query: Page) -> Response:
     """A customer's orders, the newest first."""
     orders: dict[str, dict[str, Any]] = {}
-    for part in http.views().parts("customer_orders", path.customer_id):
+    for part in web.views().parts("customer_orders", path.customer_id):
         orders.update(orjson.loads(part))
     newest_first = sorted(((row["placed_at"], order_id) for order_id, row in orders.items()), reverse=True)
     if query.cursor:
@@ -89,7 +90,7 @@ def get_customer_orders(path: CustomerId, query: Page) -> Response:
         newest_first = [place for place in newest_first if place < last]
     page = newest_first[: query.limit]
     more = len(newest_first) > len(page)
-    return http.reply(
+    return replies.reply(
         {
             "orders": [{"id": order_id, **orders[order_id]} for _, order_id in page],
             "next_cursor": _encode_cursor(*page[-1]) if more else None,
@@ -112,8 +113,8 @@ def _placed(data: dict[str, Any]) -> Response:
         "placed_at": placed_at,
         "updated_at": placed_at,
     }
-    headers = {"Location": f"/v1/orders/{data['order_id']}", "ETag": http.etag(1)}
-    return http.reply(row, HTTPStatus.CREATED, headers)
+    headers = {"Location": f"/v1/orders/{data['order_id']}", "ETag": replies.etag(1)}
+    return replies.reply(row, HTTPStatus.CREATED, headers)
 
 
 def _encode_cursor(placed_at: str, order_id: str) -> str:

@@ -13,7 +13,8 @@ from pydantic import (
 )
 from pydantic.json_schema import SkipJsonSchema
 
-from api.web.http import FieldProblem, field_errors
+from api.web.problems import FieldProblem
+from api.web.requests import field_errors
 from kernel.refusals import FieldError
 
 #: The most items of one request.

@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 from api.catalog import routes as catalog
 from api.inventory import routes as inventory
 from api.orders import routes as orders
-from api.web.http import MAX_BODY_BYTES
+from api.web.requests import MAX_BODY_BYTES
 
 PRODUCT = {"name": "Milk", "department": "", "category": "", "brand": "", "price_minor": 1, "currency": "USD"}
 LINE = {"sku": "milk", "quantity": 1}

@@ -1,0 +1,97 @@
+"""Whatever goes wrong, as a problem (RFC 9457)."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, NoReturn
+
+import flask
+import orjson
+import psycopg2
+import redis
+from flask import Response
+from pydantic import BaseModel, Field, ValidationError
+from werkzeug.exceptions import HTTPException
+
+from api.web.requests import field_errors
+from kernel import refusals
+from kernel.refusals import FieldError, Invalid, Refused, Unavailable
+
+_STATUSES = {
+    refusals.Unknown: HTTPStatus.NOT_FOUND,
+    refusals.Conflict: HTTPStatus.CONFLICT,
+    refusals.Stale: HTTPStatus.PRECONDITION_FAILED,
+    refusals.Malformed: HTTPStatus.BAD_REQUEST,
+    refusals.Invalid: HTTPStatus.UNPROCESSABLE_ENTITY,
+    refusals.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+
+class FieldProblem(BaseModel):
+    """What is wrong with one field."""
+
+    field: str = Field(description="Its path in the request.", examples=["lines.0.quantity"])
+    message: str
+
+
+class Problem(BaseModel):
+    """Why a request failed (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str = Field(description="The status in words.")
+    status: int
+    detail: str = Field(description="What was wrong, and what to do.")
+    errors: list[FieldProblem] = Field(default=[], description="The fields at fault, if some are.")
+
+
+#: What every operation may answer instead, for OpenAPI.
+RESPONSE = {
+    "description": "A problem: the field is named when one is at fault.",
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+
+
+def register(app: flask.Flask) -> None:
+    """Lets the app answer with problems alone."""
+    app.register_error_handler(Refused, _answer_refusal)
+    app.register_error_handler(HTTPException, _answer_http_error)
+    for unavailable in (
+        psycopg2.OperationalError,
+        psycopg2.InterfaceError,
+        redis.RedisError,
+        ConnectionError,
+    ):
+        app.register_error_handler(unavailable, _answer_unavailable)
+
+
+def refuse_invalid(error: ValidationError) -> NoReturn:
+    """Raises Invalid, naming the fields."""
+    raise Invalid("The request is not valid: see errors.", field_errors(error)) from error
+
+
+def _answer_refusal(refusal: Refused) -> Response:
+    headers = {"Retry-After": "1"} if isinstance(refusal, Unavailable) else {}
+    return _problem(_STATUSES[type(refusal)], refusal.detail, refusal.errors, headers)
+
+
+def _answer_http_error(error: HTTPException) -> Response:
+    headers = {
+        name: value for name, value in error.get_headers() if name not in ("Content-Type", "Content-Length")
+    }
+    status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
+    return _problem(status, error.description or status.description, (), headers)
+
+
+def _answer_unavailable(error: Exception) -> Response:
+    flask.current_app.logger.warning("unavailable: %s", str(error).strip())
+    return _answer_refusal(
+        Unavailable("Something that this needs is not available at the moment: try again.")
+    )
+
+
+def _problem(
+    status: HTTPStatus, detail: str, errors: Sequence[FieldError], headers: Mapping[str, str]
+) -> Response:
+    body: dict[str, Any] = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail}
+    if errors:
+        body["errors"] = [error._asdict() for error in errors]
+    return Response(orjson.dumps(body), status, headers, mimetype="application/problem+json")

@@ -1,0 +1,110 @@
+"""What a request may bring: its parts as models, checked before a route is called."""
+
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Annotated, Any, Self
+
+import flask
+import orjson
+from flask import request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+
+from kernel import outbox, refusals
+from kernel.context import Context
+from kernel.refusals import FieldError, Invalid
+
+#: A batch of 1,000 products whose texts are as long as allowed, in characters of four bytes, has 3.3 MB.
+MAX_BODY_BYTES = 4 * 1024 * 1024
+
+#: The most fields that one problem names.
+_MAX_ERRORS = 100
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+#: An id that a sender chooses: of a product, of a customer. It is safe in a path and as a Kafka key.
+Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+#: Text without control characters; PostgreSQL refuses NUL.
+Text = Annotated[str, Field(pattern=r"^[^\x00-\x1F\x7F]*$", max_length=200)]
+
+
+class Body(BaseModel):
+    """A JSON object in a request: nothing is converted, nothing unknown is let through."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Path(BaseModel):
+    """The variable parts of a path."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Documented(BaseModel):
+    """flask-openapi3 asks for the schema of queries and headers with every request: it is made once."""
+
+    @classmethod
+    def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        return _once(super().model_json_schema, *args, **kwargs)
+
+
+@cache
+def _once(make: Callable[..., dict[str, Any]], *args: Any, **kwargs: Any) -> dict[str, Any]:
+    return make(*args, **kwargs)
+
+
+class Query(_Documented):
+    """What follows the ? of an address."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Headers(_Documented):
+    """Headers that mean something to us. A malformed one is a bad request."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    @classmethod
+    def model_validate(cls, obj: Any, **kwargs: Any) -> Self:
+        """Raises Malformed, where bodies and queries are Invalid."""
+        try:
+            return super().model_validate(obj, **kwargs)
+        except ValidationError as error:
+            errors = field_errors(error)
+            raise refusals.Malformed(f"Header {errors[0].field}: {errors[0].message}.", errors) from error
+
+
+class Request(flask.Request):
+    """A request whose body is JSON or refused, whichever way it is asked for."""
+
+    def get_json(self, *_: Any, **__: Any) -> dict[str, Any]:
+        """The object in the body. Always raises when there is none, asked to be silent or not: 415, 400, 422."""
+        if not self.is_json:
+            raise UnsupportedMediaType("The body must be JSON, with Content-Type: application/json.")
+        content = self.get_data(cache=False)
+        # What a chunked body has over the limit is cut off; asking for more of it is what refuses it.
+        self.stream.read(1)
+        try:
+            body = orjson.loads(content)
+        except orjson.JSONDecodeError as error:
+            raise BadRequest(f"The body can't be read as JSON: {error}.") from error
+        if not isinstance(body, dict):
+            raise Invalid("The body must be a JSON object.")
+        return body
+
+
+def context() -> Context:
+    """The request that is being handled, as the context of events."""
+    traceparent = request.headers.get("traceparent", "")
+    return outbox.context(traceparent if _TRACEPARENT.fullmatch(traceparent) else None)
+
+
+def field_errors(error: ValidationError) -> list[FieldError]:
+    """Each field that a model refuses, by its path."""
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    return [
+        FieldError(".".join(map(str, detail["loc"])) or "body", detail["msg"])
+        for detail in details[:_MAX_ERRORS]
+    ]
