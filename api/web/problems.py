@@ -70,7 +70,12 @@ def refuse_invalid(error: ValidationError) -> NoReturn:
 
 def _answer_refusal(refusal: Refused) -> Response:
     headers = {"Retry-After": "1"} if isinstance(refusal, Unavailable) else {}
-    return _problem(_STATUSES[type(refusal)], refusal.detail, refusal.errors, headers)
+    return _problem(_status(refusal), refusal.detail, refusal.errors, headers)
+
+
+def _status(refusal: Refused) -> HTTPStatus:
+    """Of the kind that it is, or is a kind of."""
+    return next(_STATUSES[kind] for kind in type(refusal).__mro__ if kind in _STATUSES)
 
 
 def _answer_http_error(error: HTTPException) -> Response:
