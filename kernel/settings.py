@@ -1,6 +1,7 @@
-"""Where things are: one environment variable each, read when first needed, so a process gets only its own."""
+"""Where things are: one environment variable each, or the file it names; a process gets only its own."""
 
 import os
+from pathlib import Path
 
 
 class MissingSetting(LookupError):
@@ -8,12 +9,16 @@ class MissingSetting(LookupError):
 
 
 def setting(name: str) -> str:
-    """The value of the variable MAREA_<name>. Raises MissingSetting, saying which one is missing."""
+    """The value of the variable MAREA_<name>, or what is in the file that MAREA_<name>_FILE names.
+
+    Raises MissingSetting, saying which one is missing.
+    """
     variable = f"MAREA_{name}"
-    try:
+    if variable in os.environ:
         return os.environ[variable]
-    except KeyError:
-        raise MissingSetting(f"{variable} is not set: start through ./marea, or set it as ARCHITECTURE.md says") from None
+    if f"{variable}_FILE" in os.environ:
+        return Path(os.environ[f"{variable}_FILE"]).read_text().strip()
+    raise MissingSetting(f"{variable} is not set: start through ./marea, or set it as ARCHITECTURE.md says")
 
 
 def kafka() -> str:
@@ -44,3 +49,18 @@ def clickhouse_url() -> str:
 def database_url(service: str) -> str:
     """The PostgreSQL database of one service, as its own role."""
     return setting(f"{service.upper()}_DATABASE_URL")
+
+
+def admin_database_url() -> str:
+    """The services' PostgreSQL, as the role that may make roles, databases and replication slots."""
+    return setting("ADMIN_DATABASE_URL")
+
+
+def connect_url() -> str:
+    """Kafka Connect's REST API."""
+    return setting("CONNECT_URL")
+
+
+def debezium_password() -> str:
+    """The password of the role `debezium`, with which Kafka Connect reads the outboxes."""
+    return setting("DEBEZIUM_PASSWORD")

@@ -119,6 +119,7 @@ class Layout:
             "MAREA_API_URL": f"http://{self.address('nginx')}",
             "MAREA_CONNECT_URL": f"http://{self.address('connect')}",
             "MAREA_ADMIN_DATABASE_URL": self.database_url("admin"),
+            "MAREA_DEBEZIUM_PASSWORD": password["debezium"],
             **{f"MAREA_{name.upper()}_DATABASE_URL": self.database_url(name) for name in databases()},
         }
 

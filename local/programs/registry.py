@@ -37,7 +37,7 @@ def program(layout: Layout) -> Program:
             "APICURIO_DATASOURCE_USERNAME": "registry",
             "APICURIO_DATASOURCE_PASSWORD": layout.secrets["registry"],
         },
-        after=("roles",),
+        after=("server",),
         check=lambda: _check(layout),
     )
 

@@ -16,9 +16,9 @@ from psycopg2.extensions import connection as Connection
 from api.orders import store as orders
 from api.services import reactions
 from kernel.postgres import connect
-from local.layout import Layout
-from local.preparations import make_schemas
+from local.layout import Layout, databases
 from local.stack import Stack
+from ops.migrate import make_schemas
 from schemas.event import Event
 from streams.engine import runtime as engine
 from streams.engine.consumer import NotYet, Reaction
@@ -115,7 +115,7 @@ class Service:
 
 @pytest.fixture(scope="module")
 def layout(stack: Stack) -> Layout:
-    make_schemas(stack.layout, DATABASE)
+    make_schemas(stack.layout.database_url("admin", DATABASE), databases())
     return stack.layout
 
 

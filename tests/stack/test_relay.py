@@ -12,11 +12,12 @@ import requests
 from confluent_kafka import Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from connectors.relay import Database, databases, register
+from connectors.relay import Database, register
 from kernel import settings
 from kernel.partition import partition_of
-from local.preparations import register_connectors, service_urls
 from local.stack import Stack
+from ops.databases import databases
+from ops.relay import register_connectors
 from tests.stack.shop import eventually
 
 TOPIC = "marea.untold"
@@ -37,7 +38,7 @@ def topic(stack: Stack) -> Iterator[None]:
 
 @pytest.fixture
 def database(stack: Stack) -> Database:
-    (database,) = databases(service_urls(stack.layout))
+    (database,) = databases()
     return database
 
 
@@ -167,7 +168,7 @@ def test_what_was_written_while_nobody_captured_it_arrives_whole_and_in_order(
         for key, version in events:
             publish(cursor, key, version)
     eventually(lambda: requests.put(f"{connector}/resume", timeout=10).ok)
-    register_connectors(stack.layout)
+    register_connectors()
     eventually(lambda: {key for key in keys if versions(read(keys), key)[-1:] == [20]} == keys)
     messages = read(keys)
     for key in keys:
