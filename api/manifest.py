@@ -1,19 +1,53 @@
-"""What a service declares of itself, in api/<service>/service.py: all else follows from it."""
+"""What a service declares of itself, in api/<service>/service.py, and what it is given: all else follows."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
+from typing import TypeVar
 
 from flask_openapi3.openapi import OpenAPI
+from psycopg2.extensions import cursor as Cursor
 
+from kernel.clock import Clock
+from kernel.database import Database
+from kernel.outbox import Outbox
+from schemas.codec import Codec
 from streams.engine.consumer import Reaction
+from streams.engine.reader import Views
+
+_Store = TypeVar("_Store")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a service's app is put together from. None of it connects to anything before the first request.
+
+    `database_url` is None when the service has no database. `kafka` are the bootstrap servers, and `partitions` is
+    how many every topic has, for those who read a topic themselves.
+    """
+
+    name: str
+    database_url: str | None
+    views: Views
+    clock: Clock
+    codec: Callable[[], Codec]
+    kafka: str
+    partitions: int
+
+    def database(self, store: Callable[[Cursor, Outbox], _Store]) -> Database[_Store]:
+        """The service's database. Raises LookupError when it has none."""
+        if self.database_url is None:
+            raise LookupError(f"{self.name} has no database: its manifest says so")
+        outbox = Outbox(self.codec)
+        return Database(self.database_url, self.name, lambda cursor: store(cursor, outbox))
 
 
 @dataclass(frozen=True)
 class Service:
     """One service.
 
-    `number` is fixed for ever, 1 to 50: ports follow from it. `paths` are the first parts of its paths below /v1.
+    `number` is fixed for ever, 1 to 50: ports follow from it. `paths` are the first parts of its paths below /v1,
+    `streams` the paths below /v1 whose answers go on for as long as somebody listens.
     `topics` are those that it owns: nobody else publishes there. `states` gives, for each of them, the SQL for every
     aggregate's id and state, ordered by id, in the shape of its view row. `views` and `tables` are packages with a
     module each. `create_app` gives the WSGI application; it imports what that needs, so that a worker need not.
@@ -23,8 +57,9 @@ class Service:
     name: str
     number: int
     summary: str
-    create_app: Callable[[], OpenAPI]
+    create_app: Callable[[Resources], OpenAPI]
     paths: tuple[str, ...]
+    streams: tuple[str, ...] = ()
     topics: tuple[str, ...] = ()
     states: Mapping[str, str] = field(default_factory=dict)
     reactions: tuple[Reaction, ...] = ()

@@ -1,10 +1,28 @@
-"""What a WSGI server runs: `api.wsgi:create_app('orders')`."""
+"""What a WSGI server runs: `api.wsgi:create_app('<service>')`. Here a service is given what the settings name."""
 
 from flask_openapi3.openapi import OpenAPI
 
+from api.manifest import Resources, Service
 from api.services import service
+from kernel import settings
+from kernel.clock import SYSTEM
+from schemas.registry import codec
+from streams.engine.reader import Views
 
 
 def create_app(name: str) -> OpenAPI:
-    """The named service. Raises LookupError when there is no such service."""
-    return service(name).create_app()
+    """The named service. Raises LookupError when there is no such service, or a setting is missing."""
+    each = service(name)
+    return each.create_app(_resources(each))
+
+
+def _resources(each: Service) -> Resources:
+    return Resources(
+        name=each.name,
+        database_url=settings.database_url(each.name) if each.has_database else None,
+        views=Views(settings.redis_url(), settings.partitions()),
+        clock=SYSTEM,
+        codec=codec,
+        kafka=settings.kafka(),
+        partitions=settings.partitions(),
+    )

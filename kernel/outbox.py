@@ -1,16 +1,12 @@
 """The one way out: nothing else writes to an outbox, and nothing else publishes."""
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from psycopg2.extensions import cursor as Cursor
-from uuid_utils import uuid7
 
-from kernel.context import Context
 from schemas.codec import TYPES, Codec
 from schemas.event import Event
-from schemas.registry import codec
 
 _COLUMNS = "id, aggregatetype, aggregateid, type, version, payload, traceparent, occurred_at"
 
@@ -32,28 +28,28 @@ SELECT * FROM change
 """
 
 
-def context(traceparent: str | None) -> Context:
-    """The context of a command that is decided now."""
-    return Context(datetime.now(UTC), traceparent, _new_id)
+class Outbox:
+    """Publishes events; `codec` gives what encodes them, and is first asked when there is one to encode."""
 
+    def __init__(self, codec: Callable[[], Codec]) -> None:
+        self._codec = codec
 
-def publish(cursor: Cursor, events: Sequence[Event]) -> None:
-    """Publishes events with the caller's transaction: all of them when it commits, else none."""
-    if events:
-        encoder = codec()
-        rows = [_row(event, encoder) for event in events]
-        cursor.execute(_PUBLISH, [list(column) for column in zip(*rows, strict=True)])
+    def publish(self, cursor: Cursor, events: Sequence[Event]) -> None:
+        """Publishes events with the caller's transaction: all of them when it commits, else none."""
+        if events:
+            encoder = self._codec()
+            rows = [_row(event, encoder) for event in events]
+            cursor.execute(_PUBLISH, [list(column) for column in zip(*rows, strict=True)])
 
+    def change(self, cursor: Cursor, sql: str, params: Sequence[Any], event: Event) -> tuple[Any, ...] | None:
+        """Changes state and publishes the event in one statement, so that one round trip commits both.
 
-def change(cursor: Cursor, sql: str, params: Sequence[Any], event: Event) -> tuple[Any, ...] | None:
-    """Changes state and publishes the event in one statement, so that one round trip commits both.
-
-    `sql` changes one aggregate and ends in RETURNING. Gives the row that it returns; None when it changed
-    nothing, and then nothing is published.
-    """
-    cursor.execute(_CHANGE.format(change=sql), (*params, *_row(event, codec())))
-    row: tuple[Any, ...] | None = cursor.fetchone()
-    return row
+        `sql` changes one aggregate and ends in RETURNING. Gives the row that it returns; None when it changed
+        nothing, and then nothing is published.
+        """
+        cursor.execute(_CHANGE.format(change=sql), (*params, *_row(event, self._codec())))
+        row: tuple[Any, ...] | None = cursor.fetchone()
+        return row
 
 
 def _row(event: Event, encoder: Codec) -> tuple[Any, ...]:
@@ -67,7 +63,3 @@ def _row(event: Event, encoder: Codec) -> tuple[Any, ...]:
         event.traceparent,
         event.occurred_at,
     )
-
-
-def _new_id() -> str:
-    return str(uuid7())

@@ -3,15 +3,16 @@
 from flask_openapi3.openapi import OpenAPI
 
 from api.catalog import store
-from api.manifest import Service
+from api.catalog.store import Catalog
+from api.manifest import Resources, Service
 from streams.tables import catalog as tables
 from streams.views import catalog as views
 
 
-def _create_app() -> OpenAPI:
+def _create_app(given: Resources) -> OpenAPI:
     from api.catalog import routes
 
-    return routes.create_app()
+    return routes.create_app(given.database(Catalog), given.views, given.clock)
 
 
 SERVICE = Service(

@@ -6,7 +6,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from api.catalog import rules
 from api.catalog.rules import Product
-from kernel import outbox
+from kernel.outbox import Outbox
 from schemas.event import Event
 
 _COLUMNS = ", ".join(Product._fields)
@@ -44,33 +44,37 @@ FROM product ORDER BY sku COLLATE "C"
 }
 
 
-def lock(cursor: Cursor, sku: str) -> Product | None:
-    """The product, which nobody else changes before the transaction ends."""
-    cursor.execute(_LOCK, (sku,))
-    row = cursor.fetchone()
-    return Product(*row) if row else None
+class Catalog:
+    """The catalog's tables, on a cursor."""
 
+    def __init__(self, cursor: Cursor, outbox: Outbox) -> None:
+        self._cursor = cursor
+        self._outbox = outbox
 
-def create(cursor: Cursor, event: Event) -> bool:
-    """False when the sku is taken."""
-    row = (*rules.evolve(event), event.occurred_at)
-    return outbox.change(cursor, _CREATE, row, event) is not None
+    def lock(self, sku: str) -> Product | None:
+        """The product, which nobody else changes before the transaction ends."""
+        self._cursor.execute(_LOCK, (sku,))
+        row = self._cursor.fetchone()
+        return Product(*row) if row else None
 
+    def create(self, event: Event) -> bool:
+        """False when the sku is taken."""
+        row = (*rules.evolve(event), event.occurred_at)
+        return self._outbox.change(self._cursor, _CREATE, row, event) is not None
 
-def create_many(cursor: Cursor, events: Sequence[Event]) -> set[str]:
-    """Creates the products whose sku is not taken; gives their skus. No two events may be of one sku."""
-    if not events:
-        return set()
-    # In order of sku, so that two batches with the same products wait for each other and do not deadlock.
-    events = sorted(events, key=lambda event: event.key)
-    rows = [(*rules.evolve(event), event.occurred_at) for event in events]
-    cursor.execute(_CREATE_MANY, [list(column) for column in zip(*rows, strict=True)])
-    created = {sku for (sku,) in cursor.fetchall()}
-    outbox.publish(cursor, [event for event in events if event.key in created])
-    return created
+    def create_many(self, events: Sequence[Event]) -> set[str]:
+        """Creates the products whose sku is not taken; gives their skus. No two events may be of one sku."""
+        if not events:
+            return set()
+        # In order of sku, so that two batches with the same products wait for each other and do not deadlock.
+        events = sorted(events, key=lambda event: event.key)
+        rows = [(*rules.evolve(event), event.occurred_at) for event in events]
+        self._cursor.execute(_CREATE_MANY, [list(column) for column in zip(*rows, strict=True)])
+        created = {sku for (sku,) in self._cursor.fetchall()}
+        self._outbox.publish(self._cursor, [event for event in events if event.key in created])
+        return created
 
-
-def update(cursor: Cursor, event: Event) -> None:
-    """Writes a change of a locked product."""
-    sku, *fields = rules.evolve(event)
-    outbox.change(cursor, _UPDATE, (*fields, event.occurred_at, sku), event)
+    def update(self, event: Event) -> None:
+        """Writes a change of a locked product."""
+        sku, *fields = rules.evolve(event)
+        self._outbox.change(self._cursor, _UPDATE, (*fields, event.occurred_at, sku), event)

@@ -6,20 +6,22 @@ from psycopg2.extensions import cursor as Cursor
 
 from api.inventory import rules, store
 from api.inventory.rules import Decision, Line, Reservation, Stock
-from kernel import outbox
+from api.inventory.store import Inventory
+from kernel.clock import Clock
 from kernel.context import Context
+from kernel.outbox import Outbox
 from schemas.event import Event
 from streams.engine.consumer import Reaction, Row
 
 
-def reserve_stock(cursor: Cursor, events: Sequence[Event]) -> None:
+def reserve_stock(inventory: Inventory, events: Sequence[Event], clock: Clock) -> None:
     """Reserves stock for orders that were placed, releases that of cancelled ones, in the events' order."""
     events = [event for event in events if event.type in ("OrderPlaced", "OrderCancelled")]
     if not events:
         return
-    reservations = store.reservations(cursor, [event.key for event in events])
-    stocks = store.lock(cursor, _skus(events, reservations))
-    context = outbox.context(None)
+    reservations = inventory.reservations([event.key for event in events])
+    stocks = inventory.lock(_skus(events, reservations))
+    context = clock.context()
     decisions: list[Decision] = []
     for event in events:
         decision = _decide(event, reservations, stocks, context._replace(traceparent=event.traceparent))
@@ -27,12 +29,9 @@ def reserve_stock(cursor: Cursor, events: Sequence[Event]) -> None:
             decisions.append(decision)
             reservations[event.key] = decision.reservation
             stocks.update(rules.stock_after(decision.events))
+    last = {decision.reservation.order_id: decision.reservation for decision in decisions}
     published = [event for decision in decisions for event in decision.events]
-    store.save(cursor, rules.stock_after(published).values(), context.now)
-    store.keep(
-        cursor, {decision.reservation.order_id: decision.reservation for decision in decisions}, context.now
-    )
-    outbox.publish(cursor, published)
+    inventory.save(published, last.values(), context.now)
 
 
 def _decide(
@@ -58,13 +57,19 @@ def _held(orders: Iterable[Row]) -> Iterator[tuple[str, Row]]:
         yield order["id"], {"held": order["status"] not in ("rejected", "cancelled")}
 
 
-REACTIONS: tuple[Reaction, ...] = (
-    Reaction(
-        name="inventory.reservations",
-        service="inventory",
-        topic="marea.order",
-        handle=reserve_stock,
-        expected=_held,
-        effects=store.HELD,
-    ),
-)
+def reactions(outbox: Outbox, clock: Clock) -> tuple[Reaction, ...]:
+    """All of them; they publish to the outbox, and what they decide is decided when the clock says."""
+
+    def handle(cursor: Cursor, events: Sequence[Event]) -> None:
+        reserve_stock(Inventory(cursor, outbox), events, clock)
+
+    return (
+        Reaction(
+            name="inventory.reservations",
+            service="inventory",
+            topic="marea.order",
+            handle=handle,
+            expected=_held,
+            effects=store.HELD,
+        ),
+    )

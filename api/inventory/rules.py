@@ -96,7 +96,9 @@ def reserve(order_id: str, lines: Sequence[Line], stocks: Mapping[str, Stock], c
     return Decision(Reservation(order_id, 1, "made", lines), events)
 
 
-def release(reservation: Reservation | None, stocks: Mapping[str, Stock], context: Context) -> Decision | None:
+def release(
+    reservation: Reservation | None, stocks: Mapping[str, Stock], context: Context
+) -> Decision | None:
     """Frees what a cancelled order was promised; None when it was promised nothing."""
     if reservation is None or reservation.status != "made":
         return None

@@ -3,15 +3,21 @@
 from flask_openapi3.openapi import OpenAPI
 
 from api.inventory import reactions, store
-from api.manifest import Service
+from api.inventory.store import Inventory
+from api.manifest import Resources, Service
+from kernel.clock import SYSTEM
+from kernel.outbox import Outbox
+from schemas.registry import codec
 from streams.tables import inventory as tables
 from streams.views import inventory as views
 
 
-def _create_app() -> OpenAPI:
+def _create_app(given: Resources) -> OpenAPI:
     from api.inventory import routes
+    from api.inventory.stream import StockStream
 
-    return routes.create_app()
+    stream = StockStream(given.kafka, given.partitions, given.codec)
+    return routes.create_app(given.database(Inventory), given.views, given.clock, stream)
 
 
 SERVICE = Service(
@@ -20,9 +26,10 @@ SERVICE = Service(
     summary="What is in the warehouse, and what of it is promised.",
     create_app=_create_app,
     paths=("stock",),
+    streams=("stock/stream",),
     topics=("marea.stock", "marea.reservation"),
     states=store.STATES,
-    reactions=reactions.REACTIONS,
+    reactions=reactions.reactions(Outbox(codec), SYSTEM),
     views=views,
     tables=tables,
     threads=64,  # an open stock stream keeps one

@@ -1,14 +1,15 @@
 """The inventory's SQL."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import orjson
 from psycopg2.extensions import cursor as Cursor
 
 from api.inventory import rules
 from api.inventory.rules import Line, Reservation, Stock
-from kernel import outbox
+from kernel.outbox import Outbox
 from schemas.event import Event
 
 # Every transaction locks the stock items it needs in order of sku: two of them wait and do not deadlock.
@@ -56,45 +57,50 @@ FROM reservation ORDER BY order_id COLLATE "C"
 }
 
 
-def lock(cursor: Cursor, skus: Collection[str]) -> dict[str, Stock]:
-    """The stock items that exist, which nobody else changes before the transaction ends."""
-    cursor.execute(_LOCK, (list(skus),))
-    return {row[0]: Stock(*row) for row in cursor.fetchall()}
+class Inventory:
+    """The inventory's tables, on a cursor."""
+
+    def __init__(self, cursor: Cursor, outbox: Outbox) -> None:
+        self._cursor = cursor
+        self._outbox = outbox
+
+    def lock(self, skus: Collection[str]) -> dict[str, Stock]:
+        """The stock items that exist, which nobody else changes before the transaction ends."""
+        self._cursor.execute(_LOCK, (list(skus),))
+        return {row[0]: Stock(*row) for row in self._cursor.fetchall()}
+
+    def lock_or_add(self, skus: Collection[str]) -> dict[str, Stock]:
+        """As `lock`, with an item of version 0 for each sku that there was none of; all must be saved."""
+        self._cursor.execute(_ADD, (list(skus),))
+        return self.lock(skus)
+
+    def change(self, event: Event) -> None:
+        """Writes one locked stock item and publishes its event."""
+        sku, *fields = rules.evolve(event)
+        self._outbox.change(self._cursor, _CHANGE, (*fields, event.occurred_at, sku), event)
+
+    def reservations(self, order_ids: Collection[str]) -> dict[str, Reservation]:
+        """The reservations of those orders that have one."""
+        self._cursor.execute(_RESERVATIONS, (list(order_ids),))
+        return {
+            order_id: Reservation(order_id, version, status, [Line(**line) for line in orjson.loads(lines)])
+            for order_id, version, status, lines in self._cursor.fetchall()
+        }
+
+    def save(self, events: Sequence[Event], reservations: Collection[Reservation], now: datetime) -> None:
+        """Writes what the events say of locked stock items, and reservations; publishes the events."""
+        stocks = rules.stock_after(events).values()
+        if stocks:
+            self._cursor.execute(_SAVE, (now, *_columns(stocks)))
+        if reservations:
+            self._cursor.execute(_KEEP_RESERVATIONS, (now, *_columns(map(_row, reservations))))
+        self._outbox.publish(self._cursor, events)
 
 
-def lock_or_add(cursor: Cursor, skus: Collection[str]) -> dict[str, Stock]:
-    """As `lock`, with an item of version 0 for each sku that there was none of; all must be saved."""
-    cursor.execute(_ADD, (list(skus),))
-    return lock(cursor, skus)
+def _row(reservation: Reservation) -> tuple[Any, ...]:
+    order_id, version, status, lines = reservation
+    return order_id, version, status, orjson.dumps([line._asdict() for line in lines]).decode()
 
 
-def save(cursor: Cursor, stocks: Collection[Stock], now: datetime) -> None:
-    """Writes locked stock items; their events are published apart."""
-    if stocks:
-        cursor.execute(_SAVE, (now, *([*column] for column in zip(*stocks, strict=True))))
-
-
-def change(cursor: Cursor, event: Event) -> None:
-    """Writes one locked stock item and publishes its event."""
-    sku, *fields = rules.evolve(event)
-    outbox.change(cursor, _CHANGE, (*fields, event.occurred_at, sku), event)
-
-
-def reservations(cursor: Cursor, order_ids: Collection[str]) -> dict[str, Reservation]:
-    """The reservations of those orders that have one."""
-    cursor.execute(_RESERVATIONS, (list(order_ids),))
-    return {
-        order_id: Reservation(order_id, version, status, [Line(**line) for line in orjson.loads(lines)])
-        for order_id, version, status, lines in cursor.fetchall()
-    }
-
-
-def keep(cursor: Cursor, reservations: Mapping[str, Reservation], now: datetime) -> None:
-    """Writes reservations, new ones and changed ones."""
-    if not reservations:
-        return
-    rows = [
-        (order_id, version, status, orjson.dumps([line._asdict() for line in lines]).decode())
-        for order_id, version, status, lines in reservations.values()
-    ]
-    cursor.execute(_KEEP_RESERVATIONS, (now, *([*column] for column in zip(*rows, strict=True))))
+def _columns(rows: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]

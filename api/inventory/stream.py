@@ -7,17 +7,15 @@ crash the relay may publish an event twice; both then have the same version.)
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import orjson
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from flask import Response, request
 
-from kernel import settings
 from kernel.refusals import FieldError, Malformed, Unavailable
-from schemas.codec import Undecodable
-from schemas.registry import codec
+from schemas.codec import Codec, Undecodable
 from streams.engine.batch import Record, decode
 from streams.engine.source import client_config, place
 from streams.views.inventory import stock
@@ -35,35 +33,51 @@ _MAX_CHANGES = 500
 
 _TIMEOUT_S = 5.0
 
-_slots = threading.BoundedSemaphore(MAX_STREAMS)
+class StockStream:
+    """The changes of stock, for as many as listen; `kafka` are the bootstrap servers."""
 
+    def __init__(self, kafka: str, partitions: int, codec: Callable[[], Codec]) -> None:
+        self._kafka = kafka
+        self._partitions = partitions
+        self._codec = codec
+        self._slots = threading.BoundedSemaphore(MAX_STREAMS)
 
-def reply(last_event_id: str | None) -> Response:
-    """The stream from after that event, or from now on. Raises Malformed and Unavailable."""
-    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # nginx must not collect it
-    if request.method == "HEAD":
-        return Response(mimetype="text/event-stream", headers=headers)
-    if not _slots.acquire(blocking=False):
-        raise Unavailable(f"This process serves {MAX_STREAMS} streams already: try again later.")
-    try:
-        changes = _Changes(last_event_id)
-    except BaseException:
-        _slots.release()
-        raise
-    return Response(changes, mimetype="text/event-stream", headers=headers)
+    def reply(self, last_event_id: str | None) -> Response:
+        """The stream from after that event, or from now on. Raises Malformed and Unavailable."""
+        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # nginx must not collect it
+        if request.method == "HEAD":
+            return Response(mimetype="text/event-stream", headers=headers)
+        if not self._slots.acquire(blocking=False):
+            raise Unavailable(f"This process serves {MAX_STREAMS} streams already: try again later.")
+        try:
+            changes = _Changes(
+                self._kafka, self._partitions, self._codec(), last_event_id, self._slots.release
+            )
+        except BaseException:
+            self._slots.release()
+            raise
+        return Response(changes, mimetype="text/event-stream", headers=headers)
 
 
 class _Changes:
     """The pieces of one stream. Whoever iterates has to close it."""
 
-    def __init__(self, last_event_id: str | None) -> None:
+    def __init__(
+        self,
+        kafka: str,
+        partitions: int,
+        codec: Codec,
+        last_event_id: str | None,
+        on_close: Callable[[], None],
+    ) -> None:
+        self._codec = codec
+        self._on_close = on_close
         # The group is only a name that librdkafka asks for: nothing is subscribed or committed.
-        config = {**client_config(settings.kafka(), "stock-stream"), "queued.max.messages.kbytes": 1_024}
+        config = {**client_config(kafka, "stock-stream"), "queued.max.messages.kbytes": 1_024}
         self._consumer = Consumer(config, logger=log)
         try:
-            self._next = _start(self._consumer, last_event_id)
+            self._next = _start(self._consumer, partitions, last_event_id)
             self._consumer.assign([_at(number, offset) for number, offset in enumerate(self._next)])
-            self._codec = codec()
         except KafkaException as error:
             self._consumer.close()
             raise Unavailable("Kafka can't be reached at the moment: try again.") from error
@@ -87,7 +101,7 @@ class _Changes:
     def close(self) -> None:
         """Called by the WSGI server however the request ended."""
         self._consumer.close()
-        _slots.release()
+        self._on_close()
 
     def _is_heard(self) -> bool:
         """Whether the broker answers. A Kafka client that has lost it may wait for ever; ours comes back."""
@@ -118,11 +132,11 @@ class _Changes:
         return "-".join(map(str, self._next))
 
 
-def _start(consumer: Consumer, last_event_id: str | None) -> list[int]:
+def _start(consumer: Consumer, partitions: int, last_event_id: str | None) -> list[int]:
     """The next offset to read in each partition."""
     bounds = [
         consumer.get_watermark_offsets(_at(number), timeout=_TIMEOUT_S)
-        for number in range(settings.partitions())
+        for number in range(partitions)
     ]
     ends = [end for _, end in bounds]
     if last_event_id is None:

@@ -6,13 +6,15 @@ from psycopg2.extensions import cursor as Cursor
 
 from api.orders import rules, store
 from api.orders.rules import Order, Price
-from kernel import outbox
+from api.orders.store import Orders
+from kernel.clock import Clock
 from kernel.context import Context
+from kernel.outbox import Outbox
 from schemas.event import Event
 from streams.engine.consumer import NotYet, Reaction, Row
 
 
-def copy_prices(cursor: Cursor, events: Sequence[Event]) -> None:
+def copy_prices(orders: Orders, events: Sequence[Event]) -> None:
     """Keeps orders' own copy of the catalog: each product as its last event says."""
     last = {
         event.key: event
@@ -20,10 +22,10 @@ def copy_prices(cursor: Cursor, events: Sequence[Event]) -> None:
         if event.type in ("ProductCreated", "ProductUpdated", "ProductArchived")
     }
     if last:
-        store.copy_prices(cursor, list(last.values()))
+        orders.copy_prices(list(last.values()))
 
 
-def settle_orders(cursor: Cursor, events: Sequence[Event]) -> None:
+def settle_orders(orders: Orders, events: Sequence[Event], clock: Clock) -> None:
     """Confirms orders whose stock is reserved, rejects those whose is refused; a cancelled one stays so.
 
     Raises NotYet when there is no such order.
@@ -33,18 +35,18 @@ def settle_orders(cursor: Cursor, events: Sequence[Event]) -> None:
     }
     if not answers:
         return
-    found = store.lock(cursor, answers)
+    found = orders.lock(answers)
     missing = answers.keys() - found.keys()
     if missing:
         raise NotYet(f"no order {', '.join(sorted(missing))}")
-    context = outbox.context(None)
+    context = clock.context()
     changes: list[tuple[Order, Event]] = []
     for order_id, order in found.items():
         answer = answers[order_id]
         event = _settle(order, answer, context._replace(traceparent=answer.traceparent))
         if event:
             changes.append((order, event))
-    store.change_many(cursor, changes)
+    orders.change_many(changes)
 
 
 def _settle(order: Order, answer: Event, context: Context) -> Event | None:
@@ -65,21 +67,30 @@ def _settled(reservations: Iterable[Row]) -> Iterator[tuple[str, Row]]:
         yield reservation["order_id"], {"settled": True}
 
 
-REACTIONS: tuple[Reaction, ...] = (
-    Reaction(
-        name="orders.prices",
-        service="orders",
-        topic="marea.product",
-        handle=copy_prices,
-        expected=_copied,
-        effects=store.COPIED,
-    ),
-    Reaction(
-        name="orders.outcomes",
-        service="orders",
-        topic="marea.reservation",
-        handle=settle_orders,
-        expected=_settled,
-        effects=store.SETTLED,
-    ),
-)
+def reactions(outbox: Outbox, clock: Clock) -> tuple[Reaction, ...]:
+    """All of them; they publish to the outbox, and what they decide is decided when the clock says."""
+
+    def copy(cursor: Cursor, events: Sequence[Event]) -> None:
+        copy_prices(Orders(cursor, outbox), events)
+
+    def settle(cursor: Cursor, events: Sequence[Event]) -> None:
+        settle_orders(Orders(cursor, outbox), events, clock)
+
+    return (
+        Reaction(
+            name="orders.prices",
+            service="orders",
+            topic="marea.product",
+            handle=copy,
+            expected=_copied,
+            effects=store.COPIED,
+        ),
+        Reaction(
+            name="orders.outcomes",
+            service="orders",
+            topic="marea.reservation",
+            handle=settle,
+            expected=_settled,
+            effects=store.SETTLED,
+        ),
+    )

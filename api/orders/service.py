@@ -2,16 +2,20 @@
 
 from flask_openapi3.openapi import OpenAPI
 
-from api.manifest import Service
+from api.manifest import Resources, Service
 from api.orders import reactions, store
+from api.orders.store import Orders
+from kernel.clock import SYSTEM
+from kernel.outbox import Outbox
+from schemas.registry import codec
 from streams.tables import orders as tables
 from streams.views import orders as views
 
 
-def _create_app() -> OpenAPI:
+def _create_app(given: Resources) -> OpenAPI:
     from api.orders import routes
 
-    return routes.create_app()
+    return routes.create_app(given.database(Orders), given.views, given.clock)
 
 
 SERVICE = Service(
@@ -22,7 +26,7 @@ SERVICE = Service(
     paths=("orders", "customers"),
     topics=("marea.order",),
     states=store.STATES,
-    reactions=reactions.REACTIONS,
+    reactions=reactions.reactions(Outbox(codec), SYSTEM),
     views=views,
     tables=tables,
     processes=4,

@@ -8,7 +8,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from api.orders import rules
 from api.orders.rules import Order, Price
-from kernel import outbox
+from kernel.outbox import Outbox
 from schemas.event import Event, iso_utc
 
 _PRICES = """
@@ -86,95 +86,95 @@ class Placed(NamedTuple):
     data: dict[str, Any]
 
 
-def prices(cursor: Cursor, skus: Collection[str]) -> dict[str, Price]:
-    """The prices of those products that can be ordered."""
-    cursor.execute(_PRICES, (list(skus),))
-    return {sku: Price(*price) for sku, *price in cursor.fetchall()}
+class Orders:
+    """Orders' tables, on a cursor."""
 
+    def __init__(self, cursor: Cursor, outbox: Outbox) -> None:
+        self._cursor = cursor
+        self._outbox = outbox
 
-def copy_prices(cursor: Cursor, products: Sequence[Event]) -> None:
-    """Makes the copy say what the events say; no two may be of one product."""
-    rows = [
-        (
-            event.key,
-            event.version,
-            *(event.data[name] for name in Price._fields),
-            event.type == "ProductArchived",
+    def prices(self, skus: Collection[str]) -> dict[str, Price]:
+        """The prices of those products that can be ordered."""
+        self._cursor.execute(_PRICES, (list(skus),))
+        return {sku: Price(*price) for sku, *price in self._cursor.fetchall()}
+
+    def copy_prices(self, products: Sequence[Event]) -> None:
+        """Makes the copy say what the events say; no two may be of one product."""
+        rows = [
+            (
+                event.key,
+                event.version,
+                *(event.data[name] for name in Price._fields),
+                event.type == "ProductArchived",
+            )
+            for event in products
+        ]
+        self._cursor.execute(_COPY_PRICES, _columns(rows))
+
+    def place(self, event: Event, idempotency_key: str, request_hash: bytes) -> bool:
+        """False when the key has been used."""
+        data = event.data
+        params = (
+            data["order_id"],
+            data["customer_id"],
+            data["placed_at"],
+            data["currency"],
+            data["total_minor"],
+            orjson.dumps(data["lines"]).decode(),
+            event.occurred_at,
+            idempotency_key,
+            request_hash,
         )
-        for event in products
-    ]
-    cursor.execute(_COPY_PRICES, _columns(rows))
+        return self._outbox.change(self._cursor, _PLACE, params, event) is not None
 
+    def placed_by(self, idempotency_key: str) -> Placed | None:
+        """The order that was placed with this key, as it was then."""
+        self._cursor.execute(_PLACED_BY, (idempotency_key,))
+        row = self._cursor.fetchone()
+        if row is None:
+            return None
+        request_hash, order_id, customer_id, placed_at, currency, total_minor, lines = row
+        return Placed(
+            bytes(request_hash),
+            {
+                "order_id": order_id,
+                "customer_id": customer_id,
+                "placed_at": placed_at,
+                "currency": currency,
+                "total_minor": total_minor,
+                "lines": _lines(lines),
+            },
+        )
 
-def place(cursor: Cursor, event: Event, idempotency_key: str, request_hash: bytes) -> bool:
-    """False when the key has been used."""
-    data = event.data
-    params = (
-        data["order_id"],
-        data["customer_id"],
-        data["placed_at"],
-        data["currency"],
-        data["total_minor"],
-        orjson.dumps(data["lines"]).decode(),
-        event.occurred_at,
-        idempotency_key,
-        request_hash,
-    )
-    return outbox.change(cursor, _PLACE, params, event) is not None
+    def lock(self, order_ids: Collection[str]) -> dict[str, Order]:
+        """The orders that exist, which nobody else changes before the transaction ends."""
+        self._cursor.execute(_LOCK, (list(order_ids),))
+        return {row[0]: Order(*row) for row in self._cursor.fetchall()}
 
+    def change(self, order: Order, event: Event) -> None:
+        """Writes what happened to a locked order, and publishes it."""
+        self._outbox.change(self._cursor, _CHANGE, (*_changes(order, event), order.id), event)
 
-def placed_by(cursor: Cursor, idempotency_key: str) -> Placed | None:
-    """The order that was placed with this key, as it was then."""
-    cursor.execute(_PLACED_BY, (idempotency_key,))
-    row = cursor.fetchone()
-    if row is None:
-        return None
-    request_hash, order_id, customer_id, placed_at, currency, total_minor, lines = row
-    return Placed(
-        bytes(request_hash),
-        {
-            "order_id": order_id,
-            "customer_id": customer_id,
-            "placed_at": placed_at,
-            "currency": currency,
-            "total_minor": total_minor,
+    def change_many(self, changes: Collection[tuple[Order, Event]]) -> None:
+        """As `change`, for several orders, each once."""
+        if changes:
+            rows = [(order.id, *_changes(order, event)) for order, event in changes]
+            self._cursor.execute(_CHANGE_MANY, _columns(rows))
+            self._outbox.publish(self._cursor, [event for _, event in changes])
+
+    def read(self, order_id: str) -> dict[str, Any]:
+        """An order that exists, in the shape of its view row."""
+        self._cursor.execute(_READ, (order_id,))
+        row = self._cursor.fetchone()
+        assert row is not None, order_id
+        fields = ("id", "version", "customer_id", "status", "reason", "currency", "total_minor")
+        *values, lines, placed_at, updated_at = row
+        return {
+            **dict(zip(fields, values, strict=True)),
             "lines": _lines(lines),
-        },
-    )
-
-
-def lock(cursor: Cursor, order_ids: Collection[str]) -> dict[str, Order]:
-    """The orders that exist, which nobody else changes before the transaction ends."""
-    cursor.execute(_LOCK, (list(order_ids),))
-    return {row[0]: Order(*row) for row in cursor.fetchall()}
-
-
-def change(cursor: Cursor, order: Order, event: Event) -> None:
-    """Writes what happened to a locked order, and publishes it."""
-    outbox.change(cursor, _CHANGE, (*_changes(order, event), order.id), event)
-
-
-def change_many(cursor: Cursor, changes: Collection[tuple[Order, Event]]) -> None:
-    """As `change`, for several orders, each once."""
-    if changes:
-        rows = [(order.id, *_changes(order, event)) for order, event in changes]
-        cursor.execute(_CHANGE_MANY, _columns(rows))
-        outbox.publish(cursor, [event for _, event in changes])
-
-
-def read(cursor: Cursor, order_id: str) -> dict[str, Any]:
-    """An order that exists, in the shape of its view row."""
-    cursor.execute(_READ, (order_id,))
-    row = cursor.fetchone()
-    assert row is not None, order_id
-    fields = ("id", "version", "customer_id", "status", "reason", "currency", "total_minor")
-    *values, lines, placed_at, updated_at = row
-    return {
-        **dict(zip(fields, values, strict=True)),
-        "lines": _lines(lines),
-        "placed_at": iso_utc(placed_at),
-        "updated_at": iso_utc(updated_at),
-    }
+            "placed_at": iso_utc(placed_at),
+            "updated_at": iso_utc(updated_at),
+        }
 
 
 def _changes(order: Order, event: Event) -> tuple[Any, ...]:

@@ -1,6 +1,8 @@
 """A service as a WSGI application."""
 
-from functools import cache
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
 
 from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
@@ -8,29 +10,41 @@ from flask_openapi3.models.info import Info
 from flask_openapi3.models.tag import Tag
 from flask_openapi3.openapi import OpenAPI
 
+from api.manifest import Service
 from api.web import problems
 from api.web.replies import reply
 from api.web.requests import MAX_BODY_BYTES, Request
-from kernel import settings
-from kernel.database import Database
-from streams.engine.reader import Views
 
 
-def blueprint(service: str) -> APIBlueprint:
-    """The routes of a service."""
-    return APIBlueprint(
-        service,
-        service,
-        abp_tags=[Tag(name=service)],
+class _Blueprint(APIBlueprint):
+    """Takes methods, too: flask-openapi3 keeps something at the function, and at a method nothing can be kept."""
+
+    @staticmethod
+    def create_view_func(func: Callable[..., Response], *args: Any, **kwargs: Any) -> Any:
+        """What Flask calls."""
+
+        @wraps(func)
+        def function(**parts: Any) -> Response:
+            return func(**parts)
+
+        return APIBlueprint.create_view_func(function, *args, **kwargs)
+
+
+def blueprint(service: Service) -> APIBlueprint:
+    """What a service's routes are added to."""
+    return _Blueprint(
+        service.name,
+        service.name,
+        abp_tags=[Tag(name=service.name)],
         abp_responses={"default": problems.RESPONSE, "422": problems.RESPONSE},
     )
 
 
-def create_app(routes: APIBlueprint, database: Database, description: str) -> OpenAPI:
-    """The service as a WSGI application. Nothing is connected to before the first request."""
+def create_app(service: Service, routes: APIBlueprint, ping: Callable[[], None] | None = None) -> OpenAPI:
+    """The service with these routes. It is healthy when `ping`, if there is one, returns."""
     app = OpenAPI(
-        routes.name,
-        info=Info(title=f"Marea {routes.name}", version="1.0.0", description=description),
+        service.name,
+        info=Info(title=f"Marea {service.name}", version="1.0.0", description=service.summary),
         validation_error_model=problems.Problem,
         validation_error_callback=problems.refuse_invalid,
         doc_prefix="/v1",
@@ -42,14 +56,8 @@ def create_app(routes: APIBlueprint, database: Database, description: str) -> Op
 
     @app.get("/health", doc_ui=False)
     def health() -> Response:
-        with database.statements() as cursor:
-            cursor.execute("SELECT 1")
+        if ping:
+            ping()
         return reply({"status": "ok"})
 
     return app
-
-
-@cache
-def views() -> Views:
-    """This process's reader of views."""
-    return Views(settings.redis_url(), settings.partitions())

@@ -1,4 +1,4 @@
-"""One OpenAPI document of all services: `python -m api.openapi` prints it."""
+"""One OpenAPI document of all services: `python -m api.web.openapi` prints it."""
 
 import sys
 from collections.abc import Iterable, Mapping
@@ -6,12 +6,16 @@ from typing import Any
 
 import orjson
 
+from api.manifest import Resources, Service
 from api.services import services
+from kernel.clock import SYSTEM
+from schemas.registry import codec
+from streams.engine.reader import Views
 
 
-def document() -> dict[str, Any]:
-    """All routes, as the front door has them. Raises ValueError when two services mean different things."""
-    documents = [each.create_app().api_doc for each in services()]
+def document(described: Iterable[Service]) -> dict[str, Any]:
+    """All their routes, as the front door has them. Raises ValueError when two services mean different things."""
+    documents = [each.create_app(_nothing(each)).api_doc for each in described]
     return {
         "openapi": documents[0]["openapi"],
         "info": {
@@ -25,6 +29,11 @@ def document() -> dict[str, Any]:
     }
 
 
+def _nothing(each: Service) -> Resources:
+    """Enough to say what the routes are: nothing is there, and nobody connects to it."""
+    return Resources(each.name, "", Views("redis://", 1), SYSTEM, codec, kafka="", partitions=1)
+
+
 def _union(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     union: dict[str, Any] = {}
     for part in parts:
@@ -35,4 +44,6 @@ def _union(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(orjson.dumps(document(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    sys.stdout.buffer.write(
+        orjson.dumps(document(services()), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    )

@@ -11,7 +11,8 @@ from flask import request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
-from kernel import outbox, refusals
+from kernel import refusals
+from kernel.clock import Clock
 from kernel.context import Context
 from kernel.refusals import FieldError, Invalid
 
@@ -95,10 +96,10 @@ class Request(flask.Request):
         return body
 
 
-def context() -> Context:
+def context(clock: Clock) -> Context:
     """The request that is being handled, as the context of events."""
     traceparent = request.headers.get("traceparent", "")
-    return outbox.context(traceparent if _TRACEPARENT.fullmatch(traceparent) else None)
+    return clock.context(traceparent if _TRACEPARENT.fullmatch(traceparent) else None)
 
 
 def field_errors(error: ValidationError) -> list[FieldError]:

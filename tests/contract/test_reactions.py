@@ -13,8 +13,9 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from api.orders import store as orders
+from api.orders.store import Orders
 from api.services import reactions
+from kernel.outbox import Outbox
 from kernel.postgres import connect
 from local.layout import Layout, databases
 from local.stack import Stack
@@ -55,7 +56,8 @@ class Service:
         """Places an order, for which stock can be reserved, in a transaction that is still open."""
         [placed] = self._renamed(life("marea.order")[:1], order_id)
         connection = connect(self._layout.database_url("orders", DATABASE), "contract", 5)
-        orders.place(connection.cursor(), placed._replace(id=str(uuid4())), order_id, b"")
+        orders = Orders(connection.cursor(), Outbox(lambda: CODEC))
+        orders.place(placed._replace(id=str(uuid4())), order_id, b"")
         return connection
 
     def runtime(self) -> Runtime:

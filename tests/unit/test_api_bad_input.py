@@ -11,10 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
-from api.catalog import routes as catalog
-from api.inventory import routes as inventory
-from api.orders import routes as orders
+from api.services import services as all_services
 from api.web.requests import MAX_BODY_BYTES
+from api.wsgi import create_app
 
 PRODUCT = {"name": "Milk", "department": "", "category": "", "brand": "", "price_minor": 1, "currency": "USD"}
 LINE = {"sku": "milk", "quantity": 1}
@@ -48,13 +47,9 @@ class Services:
     """All services at one address, as behind the front door; their databases are down."""
 
     def __init__(self) -> None:
-        apps = {
-            "products": catalog.create_app(),
-            "stock": inventory.create_app(),
-            "orders": orders.create_app(),
-        }
-        self._clients: dict[str, FlaskClient] = {name: app.test_client() for name, app in apps.items()}
-        self._clients["customers"] = self._clients["orders"]
+        self._clients: dict[str, FlaskClient] = {}
+        for each in all_services():
+            self._clients |= dict.fromkeys(each.paths, create_app(each.name).test_client())
 
     def send(self, method: str, path: str, data: Any = None, **headers: str) -> TestResponse:
         """`data` is a value for JSON, or bytes as they are."""
@@ -71,10 +66,14 @@ class Services:
 
 @pytest.fixture(scope="module")
 def services() -> Iterator[Services]:
+    nowhere = "127.0.0.1:1"  # nothing listens on port 1
     with pytest.MonkeyPatch.context() as environment:
-        for service in ("CATALOG", "INVENTORY", "ORDERS"):
-            # Nothing listens on port 1.
-            environment.setenv(f"MAREA_{service}_DATABASE_URL", f"postgresql://{service}@127.0.0.1:1/marea")
+        for each in all_services():
+            environment.setenv(f"MAREA_{each.name.upper()}_DATABASE_URL", f"postgresql://{each.name}@{nowhere}/marea")
+        environment.setenv("MAREA_REDIS_URL", f"redis://{nowhere}")
+        environment.setenv("MAREA_KAFKA", nowhere)
+        environment.setenv("MAREA_PARTITIONS", "4")
+        environment.setenv("MAREA_REGISTRY_URL", f"http://{nowhere}")
         yield Services()
 
 

@@ -10,7 +10,7 @@ from api.web.openapi import document
 
 @pytest.fixture(scope="module")
 def api() -> dict[str, Any]:
-    return document()
+    return document(services())
 
 
 def operations(api: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
