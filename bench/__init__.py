@@ -1,1 +1,1 @@
-"""How fast the path is: see path.py."""
+"""What is measured, and how: see docs/benchmarks.md."""

@@ -1,10 +1,11 @@
 """What the fold of the `order` view costs in an ordinary Faust agent: an event at a time.
 
 It keeps its rows in a dict and writes nothing, so it does less than the view. Run it with
-`faust -A bench.plain_faust worker`: it reads marea.order from the beginning, and after EVENTS events prints how
-many it has folded a second.
+`faust -A bench.plain_faust worker`: it reads marea.order from the beginning, and after PLAIN_FAUST_EVENTS
+events prints how many it has folded a second.
 """
 
+import os
 import sys
 from time import perf_counter
 from typing import Any
@@ -18,7 +19,7 @@ from streams.engine.batch import Record, decode
 from streams.engine.consumer import Row
 from streams.views.orders.order import TOPIC, fold
 
-EVENTS = 100_000
+EVENTS = int(os.environ["PLAIN_FAUST_EVENTS"])
 
 app = faust.App(
     f"plain-{uuid4().hex}",

@@ -16,8 +16,11 @@ cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 Port = Annotated[
     int,
-    typer.Option("--port", envvar="MAREA_PORT", help="The stack's base port: it uses this one and the next 19."),
+    typer.Option(
+        "--port", envvar="MAREA_PORT", help="The stack's base port: it uses this one and the next 19."
+    ),
 ]
+Quick = Annotated[bool, typer.Option("--quick", help="Just try it: windows too short for figures.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
@@ -68,7 +71,9 @@ def logs(
 @cli.command()
 def load(
     orders: Annotated[int, typer.Option("--orders", min=1, help="The first so many baskets.")] = 2_000,
-    source: Annotated[Literal["journey"], typer.Option("--source", help="Where baskets come from.")] = "journey",
+    source: Annotated[
+        Literal["journey"], typer.Option("--source", help="Where baskets come from.")
+    ] = "journey",
     rate: Annotated[str, typer.Option("--rate", help="Orders a second, or max.")] = "max",
     port: Port = DEFAULT_PORT,
     as_json: Json = False,
@@ -116,16 +121,34 @@ def demo(
     console.demo(_stack(port), orders, once=once, as_json=as_json)
 
 
-@cli.command()
-def bench(
-    name: Annotated[str, typer.Argument(help="What to measure: path.")],
+benchmarks = typer.Typer(
+    no_args_is_help=True, help="Measure, on a stack of its own, 2000 ports above the usual one."
+)
+cli.add_typer(benchmarks, name="bench")
+
+
+@benchmarks.command()
+def path(quick: Quick = False, port: Port = DEFAULT_PORT, as_json: Json = False) -> None:
+    """Measure how fast the path is, and what CPU time each component takes for it."""
+    from cli import benchmarks as console
+
+    console.path(port + BENCH_PORTS_ABOVE, quick=quick, as_json=as_json)
+
+
+@benchmarks.command()
+def against(
+    commit: Annotated[
+        str, typer.Argument(help="Another commit of this repository, which is checked out beside.")
+    ],
+    runs: Annotated[int, typer.Option("--runs", min=1, help="Runs of each, in turns.")] = 3,
+    quick: Quick = False,
     port: Port = DEFAULT_PORT,
     as_json: Json = False,
 ) -> None:
-    """Measure how fast the path is, on a stack of its own, 2000 ports above the usual one."""
-    from cli import operations as console
+    """Measure the path in turns with another commit's own stack; print this checkout's figures over the other's."""
+    from cli import benchmarks as console
 
-    console.bench(_stack(port + BENCH_PORTS_ABOVE), name, as_json=as_json)
+    console.against(commit, port + BENCH_PORTS_ABOVE, runs, quick=quick, as_json=as_json)
 
 
 @cli.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -117,17 +117,6 @@ def demo(stack: Stack, orders: int, *, once: bool, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def bench(stack: Stack, name: str, *, as_json: bool) -> None:
-    """Measures, on the given stack, which is reset before and stopped afterwards."""
-    from bench import path
-
-    if name != "path":
-        _fail(f"there is no benchmark {name!r}: there is `path`")
-    os.environ.update(stack.layout.environment)
-    measured = _catching(lambda: path.measure(stack))
-    typer.echo(json.dumps(measured, indent=None if as_json else 2))
-
-
 def _do(stack: Stack, work: Callable[[], _T]) -> _T:
     """Does work that needs the stack to be up."""
     if not stack.supervisor.is_running():

@@ -1,0 +1,214 @@
+"""The single measurements, each on a stack that is up: every one of them leaves no order waiting.
+
+All products have stock without end, so that every order can be confirmed. Everything, this load included, shares
+the machine.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from time import monotonic, sleep
+from typing import NamedTuple
+
+from bench import cpu
+from bench.backlog import Backlog
+from bench.quiet import await_quiet, topic_ends
+from bench.shapes import contents, repeated, until
+from bench.target import Target
+from demo.baskets import Baskets
+from demo.client import Client
+from demo.freshness import Freshness
+from demo.load import AT_ONCE, receive, stock_up
+from demo.placing import OnAccepted, Pace, Tally, at_once, await_final, percentile, place, steadily
+from kernel.kafka import admin_client
+from ops.progress import errors
+from streams.engine.reader import Views
+
+#: Baskets whose orders are placed again and again, and units of each of their products.
+BASKETS, UNITS = 5_000, 1_000_000_000
+#: Seconds for which orders are placed before a window opens.
+WARM_UP_S = 3.0
+#: Seconds that anything may take to become quiet.
+PATIENCE_S = 180.0
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How long, or how much, each measurement takes."""
+
+    #: Seconds of orders before anything is measured: Java compiles what it runs often, and takes both cores for it.
+    java_s: float = 60.0
+    accept_s: float = 20.0
+    saga_s: float = 60.0
+    rates_per_s: tuple[int, ...] = (50, 200, 500)
+    freshness_s: float = 20.0
+    #: Events written while Connect is stopped; without any, draining is not measured.
+    drain_events: int = 200_000
+    #: Events of orders that there have to be for a rebuild.
+    rebuild_events: int = 200_000
+
+
+class Saga(NamedTuple):
+    """Orders settled a second, orders that waited at the end, and CPU time an order by component."""
+
+    per_s: float
+    backlog_end: int
+    cpu_ms_per_order: dict[str, float]
+
+
+class Measures:
+    """Measurements of one stack, which is up and empty when this is made; its products are then stocked."""
+
+    def __init__(self, target: Target, windows: Windows) -> None:
+        self._target, self._windows = target, windows
+        self._kafka = admin_client(target.kafka)
+        self._partitions = len(topic_ends(self._kafka, "marea.order"))
+        self._views = Views(target.redis_url, self._partitions)
+        self._runs = count()
+        baskets = Baskets(BASKETS)
+        self._skus = [product.sku for product in baskets.products]
+        self._contents = contents(baskets, BASKETS)
+        asyncio.run(stock_up(target.api_url, self._views, baskets.products, UNITS))
+        self._await_quiet()
+
+    @property
+    def shapes(self) -> list[str]:
+        """The names of the shapes of orders."""
+        return list(self._contents)
+
+    def warm_java(self) -> None:
+        """Places orders until Java has compiled what it runs often."""
+        with self._backlog() as backlog:
+            self.await_outcome(self._place("two_lines", self._windows.java_s, backlog.pace))
+
+    def order_events(self) -> int:
+        """Events in the orders' topic."""
+        return sum(topic_ends(self._kafka, "marea.order").values())
+
+    def fill(self) -> None:
+        """Places orders until there are enough events for a rebuild."""
+        with self._backlog() as backlog:
+            while self.order_events() < self._windows.rebuild_events:
+                self.await_outcome(self._place("two_lines", WARM_UP_S, backlog.pace))
+        self._await_quiet()
+
+    def accept(self, shape: str) -> float:
+        """Orders accepted a second over HTTP by clients without pause, relay and workers running."""
+        warm = self._place(shape, WARM_UP_S)
+        started = monotonic()
+        tally = self._place(shape, self._windows.accept_s)
+        per_s = len(tally.accepted) / (monotonic() - started)
+        say(f"accepted, {shape}: {per_s:.0f}/s ({milliseconds(tally)})")
+        self.await_outcome(warm)
+        self.await_outcome(tally)
+        return round(per_s, 1)
+
+    def saga(self, shape: str) -> Saga:
+        """Orders settled while as many are offered as keep some waiting: what the whole path carries."""
+        roots = self._target.roots()
+        with self._backlog() as backlog:
+            warm = self._place(shape, WARM_UP_S, backlog.pace)
+            settled, started, meter = backlog.settled(), monotonic(), cpu.Meter(roots)
+            tally = self._place(shape, self._windows.saga_s, backlog.pace)
+            took_s, used_ms = monotonic() - started, meter.used_ms()
+            orders, waiting = backlog.settled() - settled, backlog.waiting()
+        self.await_outcome(warm)
+        self.await_outcome(tally)
+        found = Saga(round(orders / took_s, 1), waiting, cpu.per(used_ms, orders))
+        total_ms = found.cpu_ms_per_order[cpu.TOTAL]
+        say(
+            f"saga, {shape}: {found.per_s:.0f}/s, {total_ms:.2f} ms of CPU an order, {waiting} waiting at the end"
+        )
+        return found
+
+    def freshness(self, rate_per_s: float) -> dict[str, float | None]:
+        """From commit to view at a steady rate, in milliseconds: see demo/freshness.py."""
+        self._await_quiet()
+        with Freshness(self._target.redis_url, self._partitions) as freshness:
+            tally = self._place("two_lines", self._windows.freshness_s, steadily(rate_per_s), freshness.offer)
+            seen_ms = freshness.finish(PATIENCE_S)
+        self.await_outcome(tally)
+        found = {"p50": percentile(seen_ms, 0.5), "p99": percentile(seen_ms, 0.99)}
+        say(f"freshness at {rate_per_s}/s: {found}, of {len(seen_ms)} orders")
+        return found
+
+    def drain(self) -> float:
+        """Events a second that reach Kafka, of those that were written while Connect was stopped; workers running."""
+        events = self._windows.drain_events
+        self._await_quiet()
+        self._target.stop("connect")
+        asyncio.run(self._receive(events))
+        before = self._stock_events()
+        self._target.start("connect")
+        first_at, first = await_more(self._stock_events, before)
+        last_at, last = await_more(self._stock_events, before + events - 1)
+        per_s = (last - first) / (last_at - first_at)
+        say(f"drained: {per_s:.0f}/s")
+        self._await_quiet()
+        return round(per_s, 1)
+
+    def rebuild(self, workers: int) -> float:
+        """Events a second of a rebuild of the `order` view. Raises ValueError when it was not identical."""
+        rebuilt = self._target.rebuild("order", workers)
+        if not rebuilt["identical"]:
+            raise ValueError(f"the rebuilt view is not the live one: {rebuilt}")
+        per_s = float(rebuilt["events_per_s"])
+        say(f"rebuilt with {workers}: {rebuilt['events']} events, {per_s:.0f}/s")
+        return round(per_s, 1)
+
+    def await_outcome(self, tally: Tally) -> None:
+        """Until all of these orders are confirmed. Raises ValueError when one ends otherwise."""
+        statuses = await_final(self._views, tally.accepted)
+        if statuses.total() != statuses["confirmed"]:
+            raise ValueError(f"not all orders were confirmed: {dict(statuses)}")
+
+    def _backlog(self) -> Backlog:
+        return Backlog(self._target.database_url)
+
+    def _await_quiet(self) -> None:
+        await_quiet(self._target.database_url, self._target.kafka, PATIENCE_S)
+
+    def _place(
+        self,
+        shape: str,
+        seconds: float,
+        pace: Pace = at_once,
+        on_accepted: OnAccepted = lambda order_id, placed_at: None,
+    ) -> Tally:
+        tally = Tally()
+        orders = until(monotonic() + seconds, repeated(self._contents[shape], f"bench-{next(self._runs)}"))
+        asyncio.run(place(self._target.api_url, orders, tally, pace, on_accepted))
+        if tally.refused:
+            raise ValueError(f"orders were refused: {dict(tally.refused)}")
+        return tally
+
+    async def _receive(self, events: int) -> None:
+        async with Client(self._target.api_url) as client:
+            for start in range(0, events, AT_ONCE):
+                skus = [self._skus[number % len(self._skus)] for number in range(start, start + AT_ONCE)]
+                await receive(client, skus, 1)
+
+    def _stock_events(self) -> int:
+        return sum(topic_ends(self._kafka, "marea.stock").values())
+
+
+def await_more(read: Callable[[], int], than: int) -> tuple[float, int]:
+    """When `read` gives more, and how much. Raises TimeoutError."""
+    deadline = monotonic() + PATIENCE_S
+    while (found := read()) <= than:
+        if monotonic() > deadline:
+            raise TimeoutError(f"{found} after {PATIENCE_S:.0f} s, and not more than {than}")
+        sleep(0.01)
+    return monotonic(), found
+
+
+def milliseconds(tally: Tally) -> str:
+    """HTTP times for people."""
+    http_ms = [second * 1_000 for second in tally.http_s]
+    return f"HTTP p50 {percentile(http_ms, 0.5)} ms, p99 {percentile(http_ms, 0.99)} ms"
+
+
+def say(text: str) -> None:
+    """A figure as soon as it is known, on standard error."""
+    errors.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,62 @@
+"""What `marea bench` prints: figures for people, or JSON as the last line."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bench import against as against_commit
+from bench import path as whole_path
+from bench.cpu import ProgramEnded
+from bench.ratios import Ratio
+from bench.target import TargetFailed
+from demo.placing import LoadFailed
+
+_T = TypeVar("_T")
+
+output = Console()
+errors = Console(stderr=True)
+
+
+def path(port: int, *, quick: bool, as_json: bool) -> None:
+    """Measures the path."""
+    measured = _catching(lambda: whole_path.measure(port, quick=quick))
+    _print(measured, as_json=as_json)
+
+
+def against(commit: str, port: int, runs: int, *, quick: bool, as_json: bool) -> None:
+    """Measures the path on this checkout and on another commit, in turns."""
+    compared = _catching(lambda: against_commit.compare(commit, port, runs, quick=quick))
+    for ours, theirs in compared.pairs:
+        errors.print(
+            f"this checkout {ours}\n{commit} {theirs}", markup=False, highlight=False, soft_wrap=True
+        )
+    if as_json:
+        typer.echo(json.dumps(compared.ratios))
+    else:
+        output.print(_ratios(compared.ratios), highlight=False)
+
+
+def _ratios(found: Mapping[str, Ratio]) -> Table:
+    table = Table("", "this checkout over the other", "lowest", "highest", box=None)
+    for name, each in found.items():
+        table.add_row(name, f"{each['ratio']:.2f}", f"{each['low']:.2f}", f"{each['high']:.2f}")
+    return table
+
+
+def _print(measured: Mapping[str, Any], *, as_json: bool) -> None:
+    typer.echo(json.dumps(measured, indent=None if as_json else 2))
+
+
+def _catching(work: Callable[[], _T]) -> _T:
+    """What is expected to go wrong ends in a sentence and exit code 1; anything else is a fault of ours."""
+    try:
+        return work()
+    except (LoadFailed, TargetFailed, ProgramEnded, against_commit.NoSuchCommit) as error:
+        errors.print(f"marea: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
