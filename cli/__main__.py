@@ -151,6 +151,14 @@ def against(
     console.against(commit, port + BENCH_PORTS_ABOVE, runs, quick=quick, as_json=as_json)
 
 
+@benchmarks.command()
+def peers(quick: Quick = False, port: Port = DEFAULT_PORT, as_json: Json = False) -> None:
+    """Measure Marea beside other stream processors: the same topic, fold and sink, in one run."""
+    from cli import benchmarks as console
+
+    console.peers(port + BENCH_PORTS_ABOVE, quick=quick, as_json=as_json)
+
+
 @cli.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def test(context: typer.Context) -> None:
     """Run the linters, the type checker and every test; further arguments go to pytest."""

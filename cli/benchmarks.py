@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import against as against_commit
+from bench import against_peers
 from bench import path as whole_path
 from bench.cpu import ProgramEnded
 from bench.ratios import Ratio
@@ -40,6 +41,12 @@ def against(commit: str, port: int, runs: int, *, quick: bool, as_json: bool) ->
         output.print(_ratios(compared.ratios), highlight=False)
 
 
+def peers(port: int, *, quick: bool, as_json: bool) -> None:
+    """Measures Marea beside other stream processors."""
+    measured = _catching(lambda: against_peers.measure(port, quick=quick))
+    _print(measured, as_json=as_json)
+
+
 def _ratios(found: Mapping[str, Ratio]) -> Table:
     table = Table("", "this checkout over the other", "lowest", "highest", box=None)
     for name, each in found.items():
@@ -55,7 +62,13 @@ def _catching(work: Callable[[], _T]) -> _T:
     """What is expected to go wrong ends in a sentence and exit code 1; anything else is a fault of ours."""
     try:
         return work()
-    except (LoadFailed, TargetFailed, ProgramEnded, against_commit.NoSuchCommit) as error:
+    except (
+        LoadFailed,
+        TargetFailed,
+        ProgramEnded,
+        against_commit.NoSuchCommit,
+        against_peers.PeerFailed,
+    ) as error:
         errors.print(f"marea: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:

@@ -1,0 +1,29 @@
+"""Quix Streams: a dataframe into a batching sink, which writes a partition's records at each checkpoint."""
+
+from quixstreams import Application
+from quixstreams.sinks import BatchingSink, SinkBatch
+
+from bench.peers.orders import BATCH, BROKER, GROUP, TOPIC, Orders
+
+
+class _Rows(BatchingSink):
+    def __init__(self) -> None:
+        super().__init__()
+        self._orders = Orders()
+
+    def write(self, batch: SinkBatch) -> None:
+        self._orders.write((item.key, item.value, item.headers) for item in batch)
+
+
+if __name__ == "__main__":
+    app = Application(
+        BROKER,
+        consumer_group=GROUP,
+        auto_offset_reset="earliest",
+        auto_create_topics=False,
+        commit_every=BATCH,
+        loglevel="WARNING",
+    )
+    topic = app.topic(TOPIC, key_deserializer="bytes", value_deserializer="bytes")
+    app.dataframe(topic).sink(_Rows())
+    app.run()
