@@ -13,6 +13,7 @@ from local.processes import running
 
 #: Where this benchmark's own time goes, and that of what belongs to no program.
 LOAD, REST, TOTAL = "load", "rest", "total"
+WORKERS = "workers"
 _PROGRAMS = {"postgresql", "connect", "kafka", "redis", "clickhouse", "nginx", "registry", "orders"}
 _TICK_MS = 1_000 / os.sysconf("SC_CLK_TCK")
 _ATTEMPTS = 20
@@ -57,7 +58,7 @@ def component(program: str, services: frozenset[str]) -> str:
     if program in _PROGRAMS:
         return program
     if program.startswith("worker"):
-        return "workers"
+        return WORKERS
     return "services" if program in services else REST
 
 

@@ -5,7 +5,7 @@ the machine.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from time import monotonic, sleep
@@ -58,10 +58,13 @@ class Saga(NamedTuple):
 
 
 class Measures:
-    """Measurements of one stack, which is up and empty when this is made; its products are then stocked."""
+    """Measurements of one stack, which is up and empty when this is made; its products are then stocked.
 
-    def __init__(self, target: Target, windows: Windows) -> None:
-        self._target, self._windows = target, windows
+    `more_roots` are components of processes that are not the supervisor's, by process id.
+    """
+
+    def __init__(self, target: Target, windows: Windows, more_roots: Mapping[int, str] | None = None) -> None:
+        self._target, self._windows, self._more_roots = target, windows, more_roots or {}
         self._kafka = admin_client(target.kafka)
         self._partitions = len(topic_ends(self._kafka, "marea.order"))
         self._views = Views(target.redis_url, self._partitions)
@@ -106,7 +109,7 @@ class Measures:
 
     def saga(self, shape: str) -> Saga:
         """Orders settled while as many are offered as keep some waiting: what the whole path carries."""
-        roots = self._target.roots()
+        roots = {**self._target.roots(), **self._more_roots}
         with self._backlog() as backlog:
             warm = self._place(shape, WARM_UP_S, backlog.pace)
             settled, started, meter = backlog.settled(), monotonic(), cpu.Meter(roots)

@@ -66,6 +66,11 @@ class Target:
         }
         return {supervisor: REST, **programs}
 
+    def environment(self, program: str) -> dict[str, str]:
+        """The environment that a running program was started with."""
+        variables = Path(f"/proc/{self.programs()[program]['pid']}/environ").read_text().split("\0")
+        return {name: value for name, found, value in (each.partition("=") for each in variables) if found}
+
     def stop(self, program: str) -> None:
         """Stops one program, and returns when it has ended."""
         self._supervise("stopProcess", program)

@@ -152,6 +152,14 @@ def against(
 
 
 @benchmarks.command()
+def consumers(quick: Quick = False, port: Port = DEFAULT_PORT, as_json: Json = False) -> None:
+    """Measure what one more view costs."""
+    from cli import benchmarks as console
+
+    console.consumers(port + BENCH_PORTS_ABOVE, quick=quick, as_json=as_json)
+
+
+@benchmarks.command()
 def peers(quick: Quick = False, port: Port = DEFAULT_PORT, as_json: Json = False) -> None:
     """Measure Marea beside other stream processors: the same topic, fold and sink, in one run."""
     from cli import benchmarks as console

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import against as against_commit
-from bench import against_peers
+from bench import against_peers, more_consumers
 from bench import path as whole_path
 from bench.cpu import ProgramEnded
 from bench.ratios import Ratio
@@ -24,8 +24,7 @@ errors = Console(stderr=True)
 
 def path(port: int, *, quick: bool, as_json: bool) -> None:
     """Measures the path."""
-    measured = _catching(lambda: whole_path.measure(port, quick=quick))
-    _print(measured, as_json=as_json)
+    _print(_catching(lambda: whole_path.measure(port, quick=quick)), as_json=as_json)
 
 
 def against(commit: str, port: int, runs: int, *, quick: bool, as_json: bool) -> None:
@@ -41,10 +40,14 @@ def against(commit: str, port: int, runs: int, *, quick: bool, as_json: bool) ->
         output.print(_ratios(compared.ratios), highlight=False)
 
 
+def consumers(port: int, *, quick: bool, as_json: bool) -> None:
+    """Measures the path with more views."""
+    _print(_catching(lambda: more_consumers.measure(port, quick=quick)), as_json=as_json)
+
+
 def peers(port: int, *, quick: bool, as_json: bool) -> None:
     """Measures Marea beside other stream processors."""
-    measured = _catching(lambda: against_peers.measure(port, quick=quick))
-    _print(measured, as_json=as_json)
+    _print(_catching(lambda: against_peers.measure(port, quick=quick)), as_json=as_json)
 
 
 def _ratios(found: Mapping[str, Ratio]) -> Table:

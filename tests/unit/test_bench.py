@@ -6,6 +6,8 @@ import pytest
 
 from bench import cpu, machine
 from bench.cpu import LOAD, REST, TOTAL, Meter, Process, component, parse, ticks_by_component
+from bench.measures import Saga
+from bench.more_consumers import More, summary
 from bench.ratios import ratios
 from bench.shapes import repeated, two_lines
 from bench.stopwatch import Mark, Stopwatch, between
@@ -134,3 +136,13 @@ def test_the_machine_is_summed_up_from_before_and_after() -> None:
         "two_at_once": 1.25,
         "drift": 1.5,
     }
+
+
+def test_what_a_view_costs_is_what_the_stack_takes_more_a_view_and_event() -> None:
+    def saga(total_ms: float) -> Saga:
+        return Saga(100.0, 0, {LOAD: 0.5, TOTAL: total_ms})
+
+    found = summary({More(): saga(3.5), More(folding=10): saga(4.0), More(ignoring=20): saga(3.54)})
+
+    assert found["folded_event_us"] == {"10": 25.0}
+    assert found["ignored_event_us"] == {"20": 1.0}

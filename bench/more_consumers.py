@@ -1,0 +1,115 @@
+"""`marea bench consumers`: what one more view costs, on the path as shipped. See docs/benchmarks.md.
+
+The stack's own workers are stopped, and as many start in their place, with their settings, whose app has more views.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
+
+from bench import machine
+from bench.cpu import LOAD, TOTAL, WORKERS
+from bench.measures import Measures, Saga, Windows, say
+from bench.target import Target
+from local.layout import ROOT
+
+WINDOWS = Windows(java_s=30.0, saga_s=30.0)
+QUICK = Windows(java_s=3.0, saga_s=5.0)
+#: What a confirmed order adds to the orders' topic: that it was placed, and that it was confirmed.
+EVENTS_PER_ORDER = 2
+#: Seconds that a worker gets to stop.
+_STOP_S = 30.0
+
+
+class More(NamedTuple):
+    """How many views there are beside the shipped ones: `folding` every event of orders, or `ignoring` all of them."""
+
+    folding: int = 0
+    ignoring: int = 0
+
+
+STEPS = (More(), More(folding=10), More(folding=20), More(folding=40), More(ignoring=40))
+QUICK_STEPS = (More(), More(folding=5), More(ignoring=5))
+
+
+def measure(port: int, *, quick: bool = False) -> dict[str, Any]:
+    """The saga with each number of views, and CPU time a view and event. Raises what a stack or the load raises."""
+    before = machine.measure()
+    windows, steps = (QUICK, QUICK_STEPS) if quick else (WINDOWS, STEPS)
+    sagas = {more: _saga(Target(ROOT, port), windows, more) for more in steps}
+    return {**summary(sagas), "machine": machine.summary(before, machine.measure())}
+
+
+def summary(sagas: Mapping[More, Saga]) -> dict[str, Any]:
+    """Orders a second by number of views; microseconds of CPU, of the stack without the load, a view and event."""
+    alone = sagas[More()]
+    found: dict[str, Any] = {
+        "orders_per_s": {"0": alone.per_s},
+        "folded_event_us": {},
+        "ignored_event_us": {},
+    }
+    for more, saga in sagas.items():
+        if more == More():
+            continue
+        kind, views = ("folded", more.folding) if more.folding else ("ignored", more.ignoring)
+        extra_ms = stack_ms(saga) - stack_ms(alone)
+        found["orders_per_s"][f"{views}_{kind}"] = saga.per_s
+        found[f"{kind}_event_us"][str(views)] = round(extra_ms * 1_000 / views / EVENTS_PER_ORDER, 2)
+    return found
+
+
+def stack_ms(saga: Saga) -> float:
+    """CPU time an order, without that of the load."""
+    return saga.cpu_ms_per_order[TOTAL] - saga.cpu_ms_per_order[LOAD]
+
+
+def _saga(target: Target, windows: Windows, more: More) -> Saga:
+    target.reset()
+    try:
+        target.up()
+        with ExitStack() as workers:
+            names = [name for name in target.programs() if name.startswith("worker")]
+            pids = [workers.enter_context(_in_place_of(target, name, more)) for name in names]
+            say(
+                f"{len(names)} workers with {more.folding} more folding and {more.ignoring} more ignoring views"
+            )
+            measures = Measures(target, windows, dict.fromkeys(pids, WORKERS))
+            measures.warm_java()
+            return measures.saga("two_lines")
+    finally:
+        target.reset()
+
+
+@contextmanager
+def _in_place_of(target: Target, name: str, more: More) -> Iterator[int]:
+    """A worker with more views instead of a program of the stack, and with that one's settings; gives its process id."""
+    environment = target.environment(name) | {
+        "MORE_FOLDING": str(more.folding),
+        "MORE_IGNORING": str(more.ignoring),
+    }
+    target.stop(name)
+    command = [
+        sys.executable,
+        "-m",
+        "faust",
+        "-A",
+        "bench.more_views",
+        "worker",
+        "-l",
+        "warn",
+        "--without-web",
+    ]
+    log = target.folder / "logs" / f"bench-{name}.log"
+    with log.open("wb") as output:
+        worker = subprocess.Popen(command, env=environment, cwd=target.folder, stdout=output, stderr=output)
+    try:
+        yield worker.pid
+    finally:
+        worker.terminate()
+        try:
+            worker.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            worker.kill()
+            worker.wait()
