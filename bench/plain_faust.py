@@ -40,7 +40,7 @@ async def order(stream: Any) -> None:
     async for event in stream.events():
         started = started or perf_counter()
         message = event.message
-        decoded = decode(Record(message.offset, message.key, message.value, message.headers), codec())
+        decoded = decode(Record(message.offset, message.key, message.value, message.headers), codec(), TOPIC)
         rows[decoded.key] = fold(rows.get(decoded.key), decoded)
         folded += 1
         if folded == EVENTS:

@@ -10,19 +10,28 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 from fastavro.types import Schema
 
+from schemas.bounds import check_bounds
+
 _HEADER = struct.Struct(">bI")
 
-#: Events whose data is kept for the next consumer that reads them.
-SHARED = 4_096
+#: Events whose data is kept for the next consumer that reads them, and how large one may be: below 16 MiB in all.
+SHARED, SHARED_BYTES = 4_096, 4_096
+
+#: Schemas of the registry, other than those of this folder, that are kept.
+LEARNED = 256
 
 
 class Undecodable(ValueError):
-    """The bytes are not an event that this codec or the registry knows: trying again gives the same."""
+    """The record is not an event that this codec or the registry knows: trying again gives the same."""
+
+
+class UnknownType(Undecodable):
+    """The record is an event, of a type that the running code does not know: newer code will."""
 
 
 class EventType(NamedTuple):
@@ -50,24 +59,30 @@ TYPES: Mapping[str, EventType] = {
 TOPICS: tuple[str, ...] = tuple(sorted({event_type.topic for event_type in TYPES.values()}))
 
 
-class Codec:
-    """Encodes with the schemas in this folder; decodes whatever the registry knows.
+class _Writer(NamedTuple):
+    """A schema of the registry: the full name of the type that it describes, and with which schema we read it.
 
-    `ids` maps each event type to its schema's id. `fetch` gives the text of a schema by id, for events written with
-    another version of a schema; it raises Undecodable when there is no such id.
+    No reader: written with the very schema that we read with, or of a type that we do not know.
+    """
+
+    type: str
+    schema: Schema
+    reader: Schema | None = None
+
+
+class Codec:
+    """Encodes with the schemas in this folder; decodes what other versions of them have written, too.
+
+    `ids` maps each event type to its schema's id. `fetch` gives the text of a schema by id; it raises Undecodable
+    when there is no such id, and anything else when the registry is away.
     """
 
     def __init__(self, ids: Mapping[str, int], fetch: Callable[[int], str]) -> None:
         self._prefixes = {name: _HEADER.pack(0, ids[name]) for name in TYPES}
         self._fetch = fetch
-        #: The event's data, with defaults for fields that its writer did not know. Raises Undecodable. What it gives
-        #: is shared by all who ask for the same bytes, and must not be changed: a worker's consumers read the same
-        #: events within milliseconds of each other, and each is decoded once.
-        self.decode = lru_cache(maxsize=SHARED)(self._decode)
-        # Writer and reader schema by id. No reader: written with the very schema that we read with.
-        self._schemas: dict[int, tuple[Schema, Schema | None]] = {
-            ids[name]: (event_type.schema, None) for name, event_type in TYPES.items()
-        }
+        self._own = {ids[each.name]: _Writer(_full_name(each), each.schema) for each in TYPES.values()}
+        self._learned = lru_cache(LEARNED)(self._learn)
+        self._shared = lru_cache(SHARED)(self._decode)
 
     def encode(self, type_: str, data: Mapping[str, Any]) -> bytes:
         """The bytes of an event; raises when `data` does not fit the type's schema."""
@@ -76,29 +91,55 @@ class Codec:
         schemaless_writer(out, TYPES[type_].schema, data)
         return out.getvalue()
 
-    def _decode(self, value: bytes | None) -> dict[str, Any]:
+    def decode(self, topic: str, type_: str, value: bytes | None) -> dict[str, Any]:
+        """The data of an event of this type, with defaults for fields that its writer did not know.
+
+        What it gives may be shared by all who ask for the same bytes, and must not be changed: a worker's consumers
+        read the same events within milliseconds of each other.
+
+        Raises UnknownType, or Undecodable whatever else may be wrong with the record, a value of another type
+        included; and what `fetch` raises when the registry is away, which says nothing about the record.
+        """
+        if value is not None and len(value) <= SHARED_BYTES:
+            return self._shared(topic, type_, value)
+        return self._decode(topic, type_, value)
+
+    def _decode(self, topic: str, type_: str, value: bytes | None) -> dict[str, Any]:
         if value is None or len(value) < _HEADER.size:
-            raise Undecodable("not in the Confluent wire format: shorter than its header")
+            raise Undecodable("the value is not in the Confluent wire format: shorter than its header")
         magic, schema_id = _HEADER.unpack_from(value)
         if magic != 0:
-            raise Undecodable(f"not in the Confluent wire format: first byte is {magic}, not 0")
-        writer, reader = self._schemas.get(schema_id) or self._learn(schema_id)
+            raise Undecodable(f"the value is not in the Confluent wire format: first byte is {magic}, not 0")
+        writer = self._own.get(schema_id) or self._learned(schema_id)
+        if writer.type != f"{topic}.{type_}":
+            raise Undecodable(f"the value is a {writer.type}, not a {topic}.{type_}")
+        if type_ not in TYPES:
+            raise UnknownType(f"the running code does not know {type_}")
         body = BytesIO(value)
         body.seek(_HEADER.size)
         try:
-            data = schemaless_reader(body, writer, reader)
-        except (EOFError, ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
+            data = schemaless_reader(body, writer.schema, writer.reader)
+        except Exception as error:  # nothing but the record can be at fault
             raise Undecodable(f"not Avro of schema {schema_id}: {error!r}") from error
         if body.tell() != len(value):
             raise Undecodable(f"not Avro of schema {schema_id}: {len(value) - body.tell()} bytes left over")
-        if not isinstance(data, dict):
-            raise Undecodable(f"schema {schema_id} is not a record")
-        return data
+        return cast("dict[str, Any]", data)
 
-    def _learn(self, schema_id: int) -> tuple[Schema, Schema | None]:
-        """An older or newer version of one of our types is read as ours; a type that we do not have, as written."""
-        record = json.loads(self._fetch(schema_id))
-        known = TYPES.get(record.get("name", "")) if isinstance(record, dict) else None
-        pair = (parse_schema(record), known.schema if known else None)
-        self._schemas[schema_id] = pair
-        return pair
+    def _learn(self, schema_id: int) -> _Writer:
+        """A schema that is not one of this folder: of an older or newer version, of a newer type, or a foreign one."""
+        text = self._fetch(schema_id)
+        try:
+            schema: dict[str, Any] = parse_schema(json.loads(text))  # type: ignore[assignment]  # a record's
+            check_bounds(schema)
+            name = schema["name"]
+        except Exception as error:  # whatever a foreign schema may be
+            raise Undecodable(f"schema {schema_id} is not one of an event: {error!r}") from error
+        known = _BY_FULL_NAME.get(name)
+        return _Writer(name, schema, known.schema if known else None)
+
+
+def _full_name(event_type: EventType) -> str:
+    return f"{event_type.topic}.{event_type.name}"
+
+
+_BY_FULL_NAME = {_full_name(event_type): event_type for event_type in TYPES.values()}

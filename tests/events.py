@@ -76,7 +76,7 @@ CODEC = Codec({name: number for number, name in enumerate(sorted(TYPES), 1)}, _u
 def life(topic: str) -> list[Event]:
     """The events of one aggregate, from the first on."""
     return [
-        Event(f"event-{version}", type_, key, version, START + timedelta(seconds=version), data)
+        Event(f"01900000-0000-7000-8000-1{version:011}", type_, key, version, START + timedelta(seconds=version), data)
         for version, (type_, key, data) in enumerate(LIVES[topic], 1)
     ]
 

@@ -121,7 +121,7 @@ class _Changes:
     def _change(self, record: Record) -> dict[str, Any] | None:
         """What happened, and the stock item's view row after it; None when the record does not say."""
         try:
-            event = decode(record, self._codec)
+            event = decode(record, self._codec, stock.TOPIC)
         except Undecodable as error:
             log.warning("%s at offset %d is not streamed: %s", stock.TOPIC, record.offset, error)
             return None

@@ -1,11 +1,43 @@
-"""What the source hands over: records of one partition, and what they say."""
+"""What the source hands over: records of one partition, and what they say.
 
-from collections.abc import Sequence
-from datetime import datetime
+A record is an event when all of this holds, and nothing else is:
+
+- Its key, the aggregate's id, is UTF-8 of 1 to MAX_KEY_BYTES bytes, without NUL, which PostgreSQL can't keep, and
+  does not begin with UNREADABLE.
+- It has just one each of the headers `id` (a UUID), `type` (a name), `version` (1 to MAX_NUMBER in ASCII digits) and
+  `occurred_at` (ISO 8601 with a time zone, in the years of YEARS); at most one `traceparent` (W3C Trace Context), which
+  may be empty. Other headers mean nothing.
+- Its value is Avro of the type that its header says, of the topic that it is in.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any, NamedTuple
 
+from kernel.limits import MAX_KEY_BYTES, MAX_NUMBER
 from schemas.codec import Codec, Undecodable
 from schemas.event import Event
+
+#: What the ids begin with under which records are parked whose keys are no aggregate's ids.
+UNREADABLE = "unreadable:"
+
+#: The years in which events can have happened: those that every store can keep.
+YEARS = range(1970, 2200)
+
+#: What each header of the envelope has to be, beside `occurred_at`.
+_PATTERNS = {
+    "id": rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+    "type": rb"[A-Za-z_][A-Za-z0-9_]{0,99}",
+    "version": rb"[0-9]{1,16}",
+    "traceparent": rb"([0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})?",
+}
+# All at once, which is cheaper than one by one: no header can have a space in it.
+_all_match = re.compile(b" ".join(_PATTERNS.values())).fullmatch
+
+#: Keys of at most this many bytes are readable in what aggregate_id makes of them.
+_READABLE_BYTES = 31
 
 
 class Record(NamedTuple):
@@ -27,24 +59,84 @@ class Batch(NamedTuple):
 
 
 def aggregate_id(record: Record) -> str:
-    """The message key as text, whatever bytes it has: parked records are kept under it too."""
-    return (record.key or b"").decode(errors="backslashreplace")
+    """The aggregate's id, or what stands for it when the key is none: a text that every store can keep.
+
+    Different keys give different texts.
+    """
+    key = record.key or b""
+    return _id_of(key) or UNREADABLE + (key.hex() if len(key) <= _READABLE_BYTES else sha256(key).hexdigest())
 
 
-def decode(record: Record, codec: Codec) -> Event:
-    """The record's event. Raises Undecodable, saying what is missing or wrong."""
-    envelope = dict(record.headers)
+def decode(record: Record, codec: Codec, topic: str) -> Event:
+    """The event of a record of the topic.
+
+    Raises Undecodable, saying what is missing or wrong, UnknownType included, and what the codec raises when the
+    registry is away.
+    """
+    key = _id_of(record.key or b"")
+    if key is None:
+        raise Undecodable("the key is not an aggregate's id")
+    envelope = dict(record.headers or ())
+    if len(envelope) < len(record.headers or ()):
+        _check_once([name for name, _ in record.headers])
+    traceparent = envelope.get("traceparent") or b""
     try:
-        return Event(
-            envelope["id"].decode(),
-            envelope["type"].decode(),
-            aggregate_id(record),
-            int(envelope["version"]),
-            datetime.fromisoformat(envelope["occurred_at"].decode()),
-            codec.decode(record.value),
-            envelope["traceparent"].decode() if envelope.get("traceparent") else None,
-        )
-    except KeyError as error:
-        raise Undecodable(f"the envelope has no header {error}") from error
-    except (ValueError, AttributeError, TypeError) as error:
-        raise Undecodable(f"a header or the value is malformed: {error}") from error
+        id_, type_, version = envelope["id"], envelope["type"], envelope["version"]
+        if not _all_match(b" ".join((id_, type_, version, traceparent))):
+            raise _fault(envelope)
+        occurred_at = _utc(envelope["occurred_at"])
+    except (KeyError, TypeError, AttributeError):
+        raise _fault(envelope) from None
+    name = type_.decode()
+    return Event(
+        id_.decode(),
+        name,
+        key,
+        _in_range(int(version)),
+        occurred_at,
+        codec.decode(topic, name, record.value),
+        traceparent.decode() or None,
+    )
+
+
+def _id_of(key: bytes) -> str | None:
+    try:
+        text = key.decode()
+    except UnicodeDecodeError:
+        return None
+    return text if 0 < len(key) <= MAX_KEY_BYTES and "\0" not in text and not text.startswith(UNREADABLE) else None
+
+
+def _check_once(names: list[str]) -> None:
+    for name in (*_PATTERNS, "occurred_at"):
+        if names.count(name) > 1:
+            raise Undecodable(f"the envelope has more than one header {name!r}")
+
+
+def _fault(envelope: Mapping[str, bytes | None]) -> Undecodable:
+    """What is wrong with an envelope that has a header missing, or malformed."""
+    for name in ("id", "type", "version", "occurred_at"):
+        if envelope.get(name) is None:
+            return Undecodable(f"the envelope has no header {name!r}")
+    faults = [name for name, pattern in _PATTERNS.items() if not re.fullmatch(pattern, envelope.get(name) or b"")]
+    return _malformed(faults[0], envelope[faults[0]])
+
+
+def _in_range(version: int) -> int:
+    if not 1 <= version <= MAX_NUMBER:
+        raise Undecodable(f"the header 'version' is {version}, which is not from 1 to {MAX_NUMBER}")
+    return version
+
+
+def _utc(occurred_at: bytes) -> datetime:
+    try:
+        moment = datetime.fromisoformat(occurred_at.decode())
+    except ValueError as error:
+        raise _malformed("occurred_at", occurred_at) from error
+    if moment.tzinfo is None or moment.year not in YEARS:
+        raise _malformed("occurred_at", occurred_at)
+    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+
+
+def _malformed(name: str, value: bytes | None) -> Undecodable:
+    return Undecodable(f"the header {name!r} is malformed: {(value or b'')[:100]!r}")

@@ -210,7 +210,7 @@ class Runtime:
 
     def _decode(self, record: Record) -> _Decoded:
         try:
-            event = decode(record, self._codec)
+            event = decode(record, self._codec, self._consumer.topic)
         except Undecodable as error:
             return _Decoded(record, reason=str(error))
         if not isinstance(self._consumer, View):

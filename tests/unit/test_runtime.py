@@ -90,28 +90,11 @@ def test_what_can_not_be_decoded_is_parked_and_the_partition_goes_on(value: byte
     assert (status(store), status(store, "next"), store.positions[0]) == ("placed", "placed", 3)
 
 
-@pytest.mark.parametrize("missing", ["id", "type", "version", "occurred_at"])
-def test_a_record_without_an_envelope_is_parked(missing: str) -> None:
-    store = MemoryStore()
-    whole = record(0, ORDERS[0])
-    bare = whole._replace(headers=[header for header in whole.headers if header[0] != missing])
-    running(store).handle([Batch(0, 0, 1, [bare])])
-    assert store.parked[0][0].reason == f"the envelope has no header '{missing}'"
-
-
-@pytest.mark.parametrize("headers", [[("version", b"two")], [("occurred_at", b"yesterday")], [("version", None)]])
-def test_a_record_with_a_malformed_envelope_is_parked(headers: list[tuple[str, bytes]]) -> None:
-    store = MemoryStore()
-    whole = record(0, ORDERS[0])
-    running(store).handle([Batch(0, 0, 1, [whole._replace(headers=[*whole.headers, *headers])])])
-    assert "malformed" in store.parked[0][0].reason
-
-
 def test_a_record_without_key_or_value_is_parked() -> None:
     store = MemoryStore()
     running(store).handle([Batch(0, 0, 1, [Record(0, None, None, [])])])
     assert store.positions[0] == 1
-    assert store.parked[0][0].key == ""
+    assert store.parked[0][0].key == "unreadable:"
 
 
 def test_a_fold_that_raises_parks_its_event() -> None:
