@@ -37,7 +37,7 @@ class Orders:
 
     def write(self, records: Iterable[tuple[bytes | None, bytes | None, Any]]) -> None:
         """Folds records, given as key, value and headers, and returns when Redis has acknowledged their rows."""
-        events = [decode(Record(0, *record), self._codec) for record in records]
+        events = [decode(Record(0, *record), self._codec, TOPIC) for record in records]
         self._remember([event.key for event in events if event.key not in self._rows])
         changed: dict[str, Row] = {}
         for event in events:
