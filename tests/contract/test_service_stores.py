@@ -1,0 +1,255 @@
+"""What routes and reactions ask of their service's store: one set of tests for PostgreSQL and for memory.
+
+In a database that has the services' schemas and no relay: nothing of what happens here is ever published.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import timedelta
+from typing import Any, Generic, NamedTuple, TypeVar
+from uuid import uuid4
+
+import psycopg2
+import pytest
+
+from api.catalog.rules import Product
+from api.catalog.store import Catalog
+from api.inventory.rules import Line, Reservation, Stock
+from api.inventory.store import Inventory
+from api.orders.rules import Price
+from api.orders.store import Orders
+from kernel.database import Database
+from kernel.outbox import Outbox
+from local.layout import databases
+from local.stack import Stack
+from ops.migrate import make_schemas
+from schemas.event import Event
+from tests.events import CODEC, LINE, PLACED, PRODUCT, SETTLED, START
+from tests.memory_services import MemoryCatalog, MemoryDatabase, MemoryInventory, MemoryOrders
+
+Store = TypeVar("Store")
+
+DATABASE = "contract"
+STORES: dict[str, tuple[Callable[..., Any], Callable[[], Any]]] = {
+    "catalog": (Catalog, MemoryCatalog),
+    "inventory": (Inventory, MemoryInventory),
+    "orders": (Orders, MemoryOrders),
+}
+
+
+class Subject(NamedTuple, Generic[Store]):
+    """A service's database, what was published about a key, and a word that makes keys unlike other tests'."""
+
+    database: Database[Store]
+    published: Callable[[str], list[tuple[str, int]]]
+    mine: str
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def subject(request: pytest.FixtureRequest, service: str) -> Iterator[Subject[Any]]:
+    real, memory = STORES[service]
+    if request.param == "memory":
+        kept = memory()
+        yield Subject(
+            MemoryDatabase(kept),
+            lambda key: [(event.type, event.version) for event in kept.published if event.key == key],
+            "mine",
+        )
+        return
+    stack: Stack = request.getfixturevalue("stack")
+    make_schemas(stack.layout.database_url("admin", DATABASE), databases())
+    database = Database(
+        stack.layout.database_url(service, DATABASE), service, lambda cursor: real(cursor, Outbox(lambda: CODEC))
+    )
+    with closing(psycopg2.connect(stack.layout.database_url("admin", DATABASE))) as admin:
+        admin.autocommit = True
+
+        def published(key: str) -> list[tuple[str, int]]:
+            with admin.cursor() as cursor:
+                cursor.execute(
+                    f"SELECT type, version FROM {service}.outbox WHERE aggregateid = %s ORDER BY version", (key,)
+                )
+                rows: list[tuple[str, int]] = cursor.fetchall()
+                return rows
+
+        yield Subject(database, published, uuid4().hex[:12])
+
+
+def of(service: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("service", [service])
+
+
+def event(type_: str, key: str, version: int, data: dict[str, Any]) -> Event:
+    return Event(str(uuid4()), type_, key, version, START + timedelta(seconds=version), data)
+
+
+def created(sku: str, **changes: Any) -> Event:
+    return event("ProductCreated", sku, 1, PRODUCT | {"sku": sku} | changes)
+
+
+def received(sku: str, version: int, on_hand: int) -> Event:
+    data = {"sku": sku, "quantity": 5, "on_hand": on_hand, "reserved": 0}
+    return event("StockReceived", sku, version, data)
+
+
+def placed(order_id: str) -> Event:
+    return event("OrderPlaced", order_id, 1, PLACED | {"order_id": order_id})
+
+
+@of("catalog")
+def test_a_sku_is_created_once(subject: Subject[Catalog]) -> None:
+    with subject.database.statements() as catalog:
+        assert catalog.create(created(subject.mine))
+        assert not catalog.create(created(subject.mine, name="Another"))
+    with subject.database.transaction() as catalog:
+        fields: dict[str, Any] = PRODUCT | {"sku": subject.mine}
+        assert catalog.lock(subject.mine) == Product(version=1, archived=False, **fields)
+        assert catalog.lock(f"{subject.mine}-other") is None
+    assert subject.published(subject.mine) == [("ProductCreated", 1)]
+
+
+@of("catalog")
+def test_of_many_products_those_are_created_whose_sku_is_free(subject: Subject[Catalog]) -> None:
+    taken, free = f"{subject.mine}-1", f"{subject.mine}-0"
+    with subject.database.transaction() as catalog:
+        assert catalog.create_many([]) == set()
+        assert catalog.create_many([created(taken)]) == {taken}
+        assert catalog.create_many([created(taken), created(free)]) == {free}
+    assert subject.published(taken) == subject.published(free) == [("ProductCreated", 1)]
+
+
+@of("catalog")
+def test_a_change_of_a_product_is_kept_and_published(subject: Subject[Catalog]) -> None:
+    sku = subject.mine
+    with subject.database.transaction() as catalog:
+        catalog.create(created(sku))
+        catalog.update(event("ProductUpdated", sku, 2, PRODUCT | {"sku": sku, "price_minor": 175}))
+        catalog.update(event("ProductArchived", sku, 3, PRODUCT | {"sku": sku, "price_minor": 175}))
+        now = catalog.lock(sku)
+    assert now
+    assert (now.version, now.price_minor, now.archived) == (3, 175, True)
+    assert subject.published(sku) == [("ProductCreated", 1), ("ProductUpdated", 2), ("ProductArchived", 3)]
+
+
+@of("catalog")
+def test_a_transaction_that_raises_leaves_nothing(subject: Subject[Catalog]) -> None:
+    def change_and_fail() -> None:
+        with subject.database.transaction() as catalog:
+            catalog.create(created(subject.mine))
+            raise KeyError("poison")
+
+    with pytest.raises(KeyError):
+        change_and_fail()
+    with subject.database.transaction() as catalog:
+        assert catalog.lock(subject.mine) is None
+    assert subject.published(subject.mine) == []
+
+
+@of("catalog")
+def test_what_does_not_fit_its_schema_is_not_kept(subject: Subject[Catalog]) -> None:
+    with pytest.raises((ValueError, TypeError)), subject.database.transaction() as catalog:
+        catalog.create(created(subject.mine, price_minor="much"))
+    with subject.database.transaction() as catalog:
+        assert catalog.lock(subject.mine) is None
+
+
+@of("inventory")
+def test_only_stock_items_that_exist_are_locked_unless_they_are_to_be_added(subject: Subject[Inventory]) -> None:
+    old, new = f"{subject.mine}-1", f"{subject.mine}-0"
+    with subject.database.transaction() as inventory:
+        assert inventory.lock([old, new]) == {}
+        assert inventory.lock_or_add([old]) == {old: Stock(old)}
+        inventory.save([received(old, 1, 5)], (), START)
+        assert inventory.lock([old, new]) == {old: Stock(old, 1, 5, 0)}
+        assert inventory.lock_or_add([old, new]) == {old: Stock(old, 1, 5, 0), new: Stock(new)}
+
+
+@of("inventory")
+def test_the_last_event_of_a_stock_item_says_how_it_is(subject: Subject[Inventory]) -> None:
+    sku = subject.mine
+    with subject.database.transaction() as inventory:
+        inventory.lock_or_add([sku])
+        inventory.save([received(sku, 1, 5), received(sku, 2, 10)], (), START)
+        inventory.change(received(sku, 3, 15))
+    with subject.database.transaction() as inventory:
+        assert inventory.lock([sku]) == {sku: Stock(sku, 3, 15, 0)}
+    assert subject.published(sku) == [("StockReceived", 1), ("StockReceived", 2), ("StockReceived", 3)]
+
+
+@of("inventory")
+def test_reservations_are_kept_with_what_is_published_of_them(subject: Subject[Inventory]) -> None:
+    order_id = subject.mine
+    made = Reservation(order_id, 1, "made", [Line("milk", 2), Line("bread", 1)])
+    released = made._replace(version=2, status="released")
+    with subject.database.transaction() as inventory:
+        assert inventory.reservations([order_id]) == {}
+        inventory.save([event("ReservationMade", order_id, 1, {"order_id": order_id})], [made], START)
+        assert inventory.reservations([order_id, "another"]) == {order_id: made}
+        inventory.save([event("ReservationReleased", order_id, 2, {"order_id": order_id})], [released], START)
+        inventory.save([], [], START)
+    with subject.database.transaction() as inventory:
+        assert inventory.reservations([order_id]) == {order_id: released}
+    assert subject.published(order_id) == [("ReservationMade", 1), ("ReservationReleased", 2)]
+
+
+@of("orders")
+def test_the_copy_of_a_product_is_what_its_last_event_said_and_has_no_price_once_archived(
+    subject: Subject[Orders],
+) -> None:
+    sku, gone = f"{subject.mine}-1", f"{subject.mine}-0"
+    with subject.database.transaction() as orders:
+        orders.copy_prices([created(sku), created(gone)])
+        dearer = event("ProductUpdated", sku, 2, PRODUCT | {"sku": sku, "price_minor": 175})
+        orders.copy_prices([dearer, event("ProductArchived", gone, 2, PRODUCT | {"sku": gone})])
+    with subject.database.statements() as orders:
+        fields: dict[str, Any] = PRODUCT | {"price_minor": 175}
+        price = Price(**{name: fields[name] for name in Price._fields})
+        assert orders.prices([sku, gone, "another"]) == {sku: price}
+
+
+@of("orders")
+def test_an_idempotency_key_places_one_order(subject: Subject[Orders]) -> None:
+    first, second = str(uuid4()), str(uuid4())
+    with subject.database.statements() as orders:
+        assert orders.placed_by(subject.mine) is None
+        assert orders.place(placed(first), subject.mine, b"hash")
+        assert not orders.place(placed(second), subject.mine, b"other")
+        kept = orders.placed_by(subject.mine)
+    assert kept
+    assert (kept.request_hash, kept.data) == (b"hash", PLACED | {"order_id": first})
+    assert list(kept.data["lines"][0]) == list(LINE), "in the fields' order"
+    assert subject.published(first) == [("OrderPlaced", 1)]
+    assert subject.published(second) == []
+
+
+@of("orders")
+def test_what_happens_to_orders_is_kept_and_published(subject: Subject[Orders]) -> None:
+    one, two = sorted((str(uuid4()), str(uuid4())))
+    with subject.database.transaction() as orders:
+        for order_id in (one, two):
+            orders.place(placed(order_id), f"{subject.mine}-{order_id}", b"")
+        found = orders.lock([one, two, str(uuid4())])
+        assert {order_id: order.status for order_id, order in found.items()} == {one: "placed", two: "placed"}
+        assert found[one].line_count == 1
+        confirmed = event("OrderConfirmed", one, 2, SETTLED | {"order_id": one})
+        rejected = event("OrderRejected", two, 2, SETTLED | {"order_id": two, "reason": "not enough stock"})
+        orders.change_many([(found[one], confirmed), (found[two], rejected)])
+        orders.change_many([])
+        cancelled = event("OrderCancelled", one, 3, SETTLED | {"order_id": one})
+        orders.change(orders.lock([one])[one], cancelled)
+    with subject.database.statements() as orders:
+        first, second = orders.read(one), orders.read(two)
+    assert first == {
+        "id": one,
+        "version": 3,
+        "customer_id": "7",
+        "status": "cancelled",
+        "reason": None,
+        "currency": "USD",
+        "total_minor": 300,
+        "lines": [LINE],
+        "placed_at": "2026-01-01T12:00:00.000000Z",
+        "updated_at": "2026-01-01T12:00:03.000000Z",
+    }
+    assert (second["version"], second["status"], second["reason"]) == (2, "rejected", "not enough stock")
+    assert subject.published(one) == [("OrderPlaced", 1), ("OrderConfirmed", 2), ("OrderCancelled", 3)]

@@ -1,0 +1,211 @@
+"""The services' stores and the views in memory, for tests without servers.
+
+They pass the same contract tests as the real ones: tests/contract/test_service_stores.py, test_reading_views.py.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from datetime import datetime
+from typing import Any, TypeVar
+
+import orjson
+
+from api.catalog import rules as catalog
+from api.catalog.rules import Product
+from api.catalog.store import Catalog
+from api.inventory import rules as inventory
+from api.inventory.rules import Reservation, Stock
+from api.inventory.store import Inventory
+from api.orders import rules as orders
+from api.orders.rules import Order, Price
+from api.orders.store import Orders, Placed
+from kernel.database import Database
+from kernel.partition import partition_of
+from schemas.event import Event, iso_utc
+from streams.engine.consumer import Row, View
+from streams.engine.reader import Views
+from tests.events import CODEC
+
+Store = TypeVar("Store")
+
+
+class Published(list[Event]):
+    """What was published, in order. An event whose data does not fit its schema is refused, as by the outbox."""
+
+    def add(self, events: Sequence[Event]) -> None:
+        for event in events:
+            CODEC.encode(event.type, event.data)
+        self.extend(events)
+
+
+class MemoryDatabase(Database[Store]):
+    """One store; a transaction that raises leaves it as it was."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    @contextmanager
+    def statements(self) -> Iterator[Store]:
+        yield self.store
+
+    @contextmanager
+    def transaction(self) -> Iterator[Store]:
+        before = deepcopy(vars(self.store))
+        try:
+            yield self.store
+        except BaseException:
+            vars(self.store).update(before)
+            raise
+
+    def ping(self) -> None:
+        """Always there."""
+
+
+class MemoryCatalog(Catalog):
+    def __init__(self) -> None:
+        self.products: dict[str, Product] = {}
+        self.published = Published()
+
+    def lock(self, sku: str) -> Product | None:
+        return self.products.get(sku)
+
+    def create(self, event: Event) -> bool:
+        return bool(self.create_many([event]))
+
+    def create_many(self, events: Sequence[Event]) -> set[str]:
+        new = [event for event in events if event.key not in self.products]
+        for event in new:
+            self.update(event)
+        return {event.key for event in new}
+
+    def update(self, event: Event) -> None:
+        self.published.add([event])
+        self.products[event.key] = catalog.evolve(event)
+
+
+class MemoryInventory(Inventory):
+    def __init__(self) -> None:
+        self.stocks: dict[str, Stock] = {}
+        self.kept: dict[str, Reservation] = {}
+        self.published = Published()
+
+    def lock(self, skus: Collection[str]) -> dict[str, Stock]:
+        return {sku: self.stocks[sku] for sku in skus if sku in self.stocks}
+
+    def lock_or_add(self, skus: Collection[str]) -> dict[str, Stock]:
+        self.stocks = {sku: Stock(sku) for sku in skus} | self.stocks
+        return self.lock(skus)
+
+    def change(self, event: Event) -> None:
+        self.save([event], (), event.occurred_at)
+
+    def reservations(self, order_ids: Collection[str]) -> dict[str, Reservation]:
+        return {order_id: self.kept[order_id] for order_id in order_ids if order_id in self.kept}
+
+    def save(self, events: Sequence[Event], reservations: Collection[Reservation], now: datetime) -> None:
+        self.published.add(events)
+        self.stocks |= inventory.stock_after(events)
+        self.kept |= {reservation.order_id: reservation for reservation in reservations}
+
+
+class MemoryOrders(Orders):
+    def __init__(self) -> None:
+        self.copied: dict[str, tuple[Price, bool]] = {}
+        self.orders: dict[str, Order] = {}
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.by_key: dict[str, Placed] = {}
+        self.published = Published()
+
+    def prices(self, skus: Collection[str]) -> dict[str, Price]:
+        known = {sku: self.copied[sku] for sku in skus if sku in self.copied}
+        return {sku: price for sku, (price, is_archived) in known.items() if not is_archived}
+
+    def copy_prices(self, products: Sequence[Event]) -> None:
+        for event in products:
+            price = Price(**{name: event.data[name] for name in Price._fields})
+            self.copied[event.key] = (price, event.type == "ProductArchived")
+
+    def place(self, event: Event, idempotency_key: str, request_hash: bytes) -> bool:
+        if idempotency_key in self.by_key:
+            return False
+        self.published.add([event])
+        data = deepcopy(event.data)
+        self.by_key[idempotency_key] = Placed(request_hash, data)
+        names = ("customer_id", "placed_at", "currency", "total_minor")
+        fields = {name: data[name] for name in names}
+        self.orders[event.key] = Order(
+            id=event.key, version=1, status="placed", line_count=len(data["lines"]), **fields
+        )
+        self.rows[event.key] = {"lines": data["lines"], "reason": None, "updated_at": event.occurred_at}
+        return True
+
+    def placed_by(self, idempotency_key: str) -> Placed | None:
+        return self.by_key.get(idempotency_key)
+
+    def lock(self, order_ids: Collection[str]) -> dict[str, Order]:
+        return {order_id: self.orders[order_id] for order_id in order_ids if order_id in self.orders}
+
+    def change(self, order: Order, event: Event) -> None:
+        self.change_many([(order, event)])
+
+    def change_many(self, changes: Collection[tuple[Order, Event]]) -> None:
+        self.published.add([event for _, event in changes])
+        for order, event in changes:
+            self.orders[order.id] = orders.evolve(order, event)
+            self.rows[order.id] |= {"reason": event.data.get("reason"), "updated_at": event.occurred_at}
+
+    def read(self, order_id: str) -> dict[str, Any]:
+        order, row = self.orders[order_id], self.rows[order_id]
+        return {
+            "id": order.id,
+            "version": order.version,
+            "customer_id": order.customer_id,
+            "status": order.status,
+            "reason": row["reason"],
+            "currency": order.currency,
+            "total_minor": order.total_minor,
+            "lines": row["lines"],
+            "placed_at": iso_utc(order.placed_at),
+            "updated_at": iso_utc(row["updated_at"]),
+        }
+
+
+class MemoryViews(Views):
+    """Views that hold what `apply` and `put` were told."""
+
+    def __init__(self, views: Collection[View], partitions: int = 4) -> None:
+        self._views = {view.name: view for view in views}
+        self._rows: dict[str, list[dict[str, bytes]]] = {
+            name: [{} for _ in range(partitions)] for name in self._views
+        }
+        self._partitions = partitions
+
+    def apply(self, event: Event, topic: str) -> None:
+        """Folds an event into every view of its topic."""
+        partition = partition_of(event.key, self._partitions)
+        for view in self._views.values():
+            if view.topic == topic:
+                key = view.key(event)
+                before = self._rows[view.name][partition].get(key)
+                row = view.fold(orjson.loads(before) if before else None, event)
+                self.put(view.name, partition, {key: row})
+
+    def put(self, view: str, partition: int, rows: Mapping[str, Row | None]) -> None:
+        """Sets rows; None deletes one."""
+        held = self._rows[view][partition]
+        held.update({key: orjson.dumps(row) for key, row in rows.items() if row is not None})
+        for key in [key for key, row in rows.items() if row is None]:
+            held.pop(key, None)
+
+    def many(self, view: str, keys: Sequence[str]) -> list[bytes | None]:
+        return [self._rows[view][partition_of(key, self._partitions)].get(key) for key in keys]
+
+    def parts(self, view: str, key: str) -> list[bytes]:
+        return [rows[key] for rows in self._rows[view] if key in rows]
+
+    def below(self, view: str, limit: int, count: int) -> list[bytes]:
+        rank = self._views[view].rank
+        rows = [(key, row) for partition in self._rows[view] for key, row in partition.items()]
+        ranked = sorted((orjson.loads(row)[rank], key, row) for key, row in rows)
+        return [row for number, _, row in ranked if number < limit][:count]

@@ -1,0 +1,229 @@
+"""Every route and every reaction at work, without a server: a shop whose stores and views are in memory."""
+
+from itertools import count
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from api.catalog import routes as catalog
+from api.inventory import reactions as reserving
+from api.inventory import routes as inventory
+from api.inventory.stream import StockStream
+from api.orders import reactions as settling
+from api.orders import routes as orders
+from api.services import views
+from kernel.clock import Clock
+from schemas.codec import TYPES
+from schemas.event import iso_utc
+from streams.engine.consumer import NotYet
+from tests.events import CODEC, START, life
+from tests.memory_services import MemoryCatalog, MemoryDatabase, MemoryInventory, MemoryOrders, MemoryViews
+
+MILK = {
+    "sku": "milk",
+    "name": "Milk",
+    "department": "GROCERY",
+    "category": "DAIRY",
+    "brand": "National",
+    "price_minor": 150,
+    "currency": "USD",
+}
+BREAD = MILK | {"sku": "bread", "name": "Bread", "price_minor": 200}
+TRACEPARENT = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+NOW = iso_utc(START)
+
+
+class Shop:
+    """All services. What they publish gets to views and reactions when `deliver` is called, and not before."""
+
+    def __init__(self) -> None:
+        numbers = count(1)
+        self.clock = Clock(lambda: START, lambda: f"01900000-0000-7000-8000-{next(numbers):012}")
+        self.catalog, self.inventory, self.orders = MemoryCatalog(), MemoryInventory(), MemoryOrders()
+        self._views = MemoryViews(list(views().values()))
+        self._delivered = 0
+        stream = StockStream("nowhere:1", 4, lambda: CODEC)
+        apps = {
+            "products": catalog.create_app(MemoryDatabase(self.catalog), self._views, self.clock),
+            "stock": inventory.create_app(MemoryDatabase(self.inventory), self._views, self.clock, stream),
+            "orders": orders.create_app(MemoryDatabase(self.orders), self._views, self.clock),
+        }
+        self._clients: dict[str, FlaskClient] = {path: app.test_client() for path, app in apps.items()}
+        self._clients["customers"] = self._clients["orders"]
+
+    def send(self, method: str, path: str, body: Any = None, **headers: str) -> TestResponse:
+        client = self._clients[path.split("/")[1].partition(":")[0].partition("?")[0]]
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        return client.open(f"/v1{path}", method=method, json=body, headers=names)
+
+    def get(self, path: str) -> Any:
+        answer = self.send("GET", path)
+        assert answer.status_code == 200, answer.text
+        return answer.get_json()
+
+    def order(self, key: str = "key", **quantities: int) -> TestResponse:
+        lines = [{"sku": sku, "quantity": quantity} for sku, quantity in quantities.items()]
+        return self.send("POST", "/orders", {"customer_id": "ada", "lines": lines}, Idempotency_Key=key)
+
+    def deliver(self) -> None:
+        """Everything that is published, and what comes of it, as long as something does."""
+        before = -1
+        while before != self._delivered:
+            before = self._delivered
+            for store in (self.catalog, self.inventory, self.orders):
+                delivered, store.published[:] = list(store.published), []
+                self._delivered += len(delivered)
+                for event in delivered:
+                    self._views.apply(event, TYPES[event.type].topic)
+                    settling.copy_prices(self.orders, [event])
+                    reserving.reserve_stock(self.inventory, [event], self.clock)
+                    settling.settle_orders(self.orders, [event], self.clock)
+
+    def stocked(self) -> None:
+        """Ten milks and ten breads, which orders know."""
+        self.send("POST", "/products:batch", {"products": [MILK, BREAD]})
+        receipts = [{"sku": sku, "quantity": 10} for sku in ("milk", "bread")]
+        self.send("POST", "/stock:receive", {"receipts": receipts})
+        self.deliver()
+
+
+@pytest.fixture
+def shop() -> Shop:
+    return Shop()
+
+
+def test_a_service_whose_database_answers_is_healthy(shop: Shop) -> None:
+    for client in shop._clients.values():  # noqa: SLF001  # it has no path of its own at the front door
+        assert client.get("/health").get_json() == {"status": "ok"}
+
+
+def test_a_product_is_created_changed_replaced_and_archived(shop: Shop) -> None:
+    row = MILK | {"version": 1, "archived": False, "updated_at": NOW}
+    answer = shop.send("POST", "/products", MILK, traceparent=TRACEPARENT)
+    assert (answer.status_code, answer.get_json()) == (201, row)
+    assert (answer.headers["Location"], answer.headers["ETag"]) == ("/v1/products/milk", '"1"')
+    assert shop.catalog.published[0].traceparent == TRACEPARENT
+    assert shop.send("POST", "/products", MILK).status_code == 409
+
+    answer = shop.send("PATCH", "/products/milk", {"price_minor": 175}, If_Match='"1"')
+    assert (answer.status_code, answer.get_json()) == (200, row | {"version": 2, "price_minor": 175})
+    assert shop.send("PATCH", "/products/milk", {"price_minor": 1}, If_Match='"1"').status_code == 412
+
+    said = {name: value for name, value in MILK.items() if name != "sku"} | {"brand": "Another"}
+    assert shop.send("PUT", "/products/milk", said).get_json() == row | {"version": 3, "brand": "Another"}
+    assert shop.send("DELETE", "/products/milk").get_json()["archived"]
+    assert shop.send("PUT", "/products/milk", said).status_code == 409
+    assert shop.send("PUT", "/products/bread", said).status_code == 404
+
+    shop.deliver()
+    assert shop.get("/products/milk") == row | {"version": 4, "brand": "Another", "archived": True}
+
+
+def test_each_of_many_products_has_its_own_result(shop: Shop) -> None:
+    sent = [MILK, BREAD, MILK, {"sku": "eggs"}]
+    results = shop.send("POST", "/products:batch", {"products": sent}).get_json()["results"]
+    assert [result["status"] for result in results] == [201, 201, 409, 422]
+    assert [event.key for event in shop.catalog.published] == ["milk", "bread"]
+
+
+def test_stock_is_received_counted_and_listed(shop: Shop) -> None:
+    row = {"sku": "milk", "version": 1, "on_hand": 10, "reserved": 0, "available": 10, "updated_at": NOW}
+    answer = shop.send("POST", "/stock/milk/receipts", {"quantity": 10})
+    assert (answer.status_code, answer.get_json(), answer.headers["ETag"]) == (200, row, '"1"')
+    receipts = [{"sku": "bread", "quantity": 3}, {"sku": "milk", "quantity": 2**63 - 1}, {}]
+    results = shop.send("POST", "/stock:receive", {"receipts": receipts}).get_json()["results"]
+    assert [result["status"] for result in results] == [200, 409, 422]
+
+    counted = {"quantity": -4, "reason": "broken"}
+    answer = shop.send("POST", "/stock/milk/adjustments", counted)
+    assert answer.get_json() == row | {"version": 2, "on_hand": 6, "available": 6}
+    assert shop.send("POST", "/stock/milk/adjustments", counted | {"quantity": -7}).status_code == 409
+    assert shop.send("POST", "/stock/eggs/adjustments", counted).status_code == 404
+
+    shop.deliver()
+    assert shop.get("/stock/milk") == row | {"version": 2, "on_hand": 6, "available": 6}
+    assert [item["sku"] for item in shop.get("/stock?below=7")["stock"]] == ["bread", "milk"]
+    assert [item["sku"] for item in shop.get("/stock?below=6")["stock"]] == ["bread"]
+    assert [item["sku"] for item in shop.get("/stock?below=7&limit=1")["stock"]] == ["bread"]
+
+
+def test_an_order_is_placed_at_the_prices_of_now_and_confirmed_when_its_stock_is_reserved(shop: Shop) -> None:
+    shop.stocked()
+    answer = shop.order(milk=2, bread=1)
+    order = answer.get_json()
+    assert (answer.status_code, order["status"], order["total_minor"]) == (201, "placed", 500)
+    assert answer.headers["Location"] == f"/v1/orders/{order['id']}"
+    shop.deliver()
+    assert shop.get(f"/orders/{order['id']}") == order | {"version": 2, "status": "confirmed"}
+    assert shop.get("/stock/milk")["available"] == 8
+    [listed] = shop.get("/customers/ada/orders")["orders"]
+    assert (listed["id"], listed["status"]) == (order["id"], "confirmed")
+
+
+def test_an_order_that_can_not_be_reserved_whole_is_rejected_and_holds_nothing(shop: Shop) -> None:
+    shop.stocked()
+    order = shop.order(milk=1, bread=11).get_json()
+    shop.deliver()
+    rejected = shop.get(f"/orders/{order['id']}")
+    assert (rejected["status"], rejected["reason"]) == ("rejected", "not enough stock")
+    assert shop.get("/stock/milk")["available"] == 10
+    assert shop.send("POST", f"/orders/{order['id']}/cancel").status_code == 409
+
+
+def test_cancelling_frees_what_was_reserved(shop: Shop) -> None:
+    shop.stocked()
+    order = shop.order(milk=2).get_json()
+    shop.deliver()
+    answer = shop.send("POST", f"/orders/{order['id']}/cancel")
+    assert (answer.status_code, answer.get_json()["status"], answer.headers["ETag"]) == (200, "cancelled", '"3"')
+    assert shop.send("POST", f"/orders/{order['id']}/cancel").get_json() == answer.get_json()
+    shop.deliver()
+    assert shop.get(f"/orders/{order['id']}") == answer.get_json()
+    assert shop.get("/stock/milk")["available"] == 10
+
+
+def test_an_order_that_comes_again_gets_the_first_answer_again_whatever_has_changed(shop: Shop) -> None:
+    shop.stocked()
+    first = shop.order(milk=2)
+    assert shop.order(milk=2).data == first.data
+    shop.send("DELETE", "/products/milk")
+    shop.deliver()
+    assert shop.order(milk=2).data == first.data
+    assert shop.order(milk=3).status_code == 409
+    assert shop.order("another", milk=2).status_code == 422
+
+
+def test_a_customers_orders_come_in_pages_the_newest_first(shop: Shop) -> None:
+    shop.stocked()
+    placed = [shop.order(f"key-{number}", milk=1).get_json()["id"] for number in range(5)]
+    shop.deliver()
+    seen: list[str] = []
+    path = "/customers/ada/orders?limit=2"
+    page = shop.get(path)
+    while page["next_cursor"]:
+        seen += [order["id"] for order in page["orders"]]
+        page = shop.get(f"{path}&cursor={page['next_cursor']}")
+    assert [*seen, *(order["id"] for order in page["orders"])] == placed[::-1]
+    assert shop.get("/customers/nobody/orders") == {"orders": [], "next_cursor": None}
+
+
+def test_what_is_unknown_is_not_found(shop: Shop) -> None:
+    unknown = "01900000-0000-7000-8000-000000000009"
+    for path in ("/products/none", "/stock/none", f"/orders/{unknown}"):
+        assert shop.send("GET", path).status_code == 404, path
+    assert shop.send("POST", f"/orders/{unknown}/cancel").status_code == 404
+
+
+def test_an_outcome_of_an_order_that_is_not_there_waits(shop: Shop) -> None:
+    with pytest.raises(NotYet):
+        settling.settle_orders(shop.orders, life("marea.reservation")[:1], shop.clock)
+
+
+def test_a_product_is_copied_as_its_last_event_says(shop: Shop) -> None:
+    created, updated, archived = life("marea.product")
+    settling.copy_prices(shop.orders, [created, updated])
+    assert shop.orders.prices(["milk"])["milk"].price_minor == updated.data["price_minor"]
+    settling.copy_prices(shop.orders, [archived])
+    assert shop.orders.prices(["milk"]) == {}
