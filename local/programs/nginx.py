@@ -5,6 +5,7 @@ import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
+from api.manifest import Service
 from api.services import services
 from local.layout import HOST, Layout
 from local.program import Program, http_get
@@ -74,7 +75,7 @@ _UPSTREAM = """
 _LOCATION = """
         location ~ ^/v1/{path}(?=$|[/:]) {{ proxy_pass http://{service}; }}"""
 _STREAM = """
-        location = /v1/stock/stream { proxy_pass http://inventory; proxy_buffering off; proxy_read_timeout 1h; }"""
+        location = /v1/{path} {{ proxy_pass http://{service}; proxy_buffering off; proxy_read_timeout 1h; }}"""
 _ERROR = """
         error_page {status} /problem/{status};
         location = /problem/{status} {{
@@ -105,30 +106,34 @@ def _version() -> str:
 
 
 def _prepare(layout: Layout, settings: Path) -> None:
-    web = layout.openapi.parents[1]
-    (web / "docs.html").write_text(_DOCS)
-    settings.write_text(
-        _SETTINGS.format(
-            user="user root;" if os.geteuid() == 0 else "",  # else it could not read below root's folders
-            run=layout.run,
-            host=HOST,
-            port=layout.port_of("nginx"),
-            max_body=_MAX_BODY,
-            web=web,
-            swagger=_swagger(),
-            upstreams="".join(
-                _UPSTREAM.format(service=each.name, address=layout.address(each.name)) for each in services()
-            ),
-            locations=_STREAM
-            + "".join(
-                _LOCATION.format(path=path, service=each.name) for each in services() for path in each.paths
-            ),
-            errors="".join(
-                _ERROR.format(status=status, title=title, detail=_DETAILS[status])
-                for status, title in _ERRORS.items()
-            ),
-        )
+    (layout.openapi.parents[1] / "docs.html").write_text(_DOCS)
+    settings.write_text(configuration(layout))
+
+
+def configuration(layout: Layout) -> str:
+    """The settings: where each service is, and which paths are whose."""
+    return _SETTINGS.format(
+        user="user root;" if os.geteuid() == 0 else "",  # else it could not read below root's folders
+        run=layout.run,
+        host=HOST,
+        port=layout.port_of("nginx"),
+        max_body=_MAX_BODY,
+        web=layout.openapi.parents[1],
+        swagger=_swagger(),
+        upstreams="".join(
+            _UPSTREAM.format(service=each.name, address=layout.address(each.name)) for each in services()
+        ),
+        locations="".join(map(_locations, services())),
+        errors="".join(
+            _ERROR.format(status=status, title=title, detail=_DETAILS[status])
+            for status, title in _ERRORS.items()
+        ),
     )
+
+
+def _locations(service: Service) -> str:
+    streams = [_STREAM.format(path=path, service=service.name) for path in service.streams]
+    return "".join([*streams, *(_LOCATION.format(path=path, service=service.name) for path in service.paths)])
 
 
 def _swagger() -> Path:
