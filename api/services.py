@@ -1,15 +1,14 @@
 """All services, and all consumers that they bring along: found by api/<service>/service.py and by nothing else."""
 
 import pkgutil
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 
 import api
 from api.manifest import Service
-from streams.engine.consumer import Consumer, Reaction, Table, View, tables_in, views_in
+from streams.engine.consumer import Consumer, Reaction, Table, View, consumer_id, tables_in, views_in
 
 MAX_SERVICES = 50
 
@@ -36,24 +35,25 @@ def service(name: str) -> Service:
 @cache
 def views() -> Mapping[str, View]:
     """Every view by name."""
-    return {view.name: view for each in services() if each.views for view in views_in(each.views)}
+    return {each.name: each for each in consumers() if isinstance(each, View)}
 
 
 @cache
 def tables() -> Mapping[str, Table]:
     """Every table by name."""
-    return {table.name: table for each in services() if each.tables for table in tables_in(each.tables)}
+    return {each.name: each for each in consumers() if isinstance(each, Table)}
 
 
 @cache
 def reactions() -> Mapping[str, Reaction]:
     """Every reaction by name."""
-    return {reaction.name: reaction for each in services() for reaction in each.reactions}
+    return {each.name: each for each in consumers() if isinstance(each, Reaction)}
 
 
-def consumers() -> list[Consumer]:
+@cache
+def consumers() -> Sequence[Consumer]:
     """Every view, table and reaction."""
-    return [*views().values(), *tables().values(), *reactions().values()]
+    return [consumer for each in services() for consumer in _consumers(each)]
 
 
 def topics() -> list[str]:
@@ -61,23 +61,51 @@ def topics() -> list[str]:
     return sorted(topic for each in services() for topic in each.topics)
 
 
-def check(found: Iterable[Service]) -> None:
-    """Raises BadManifest when a number is out of range, or when two services claim the same."""
+def check(found: Sequence[Service]) -> None:
+    """Raises BadManifest when a service contradicts itself, or when two claim the same."""
     for each in found:
-        if not 1 <= each.number <= MAX_SERVICES:
-            raise BadManifest(f"service {each.name} has the number {each.number}: give it one from 1 to {MAX_SERVICES}")
-        if set(each.states) != set(each.topics):
-            raise BadManifest(f"service {each.name} owns {each.topics} and has states of {tuple(each.states)}")
-    for what in ("name", "number", "paths", "topics"):
-        claims = [claim for each in found for claim in _claims(getattr(each, what))]
-        for claim, count in Counter(claims).items():
-            if count > 1:
-                owners = [each.name for each in found if claim in _claims(getattr(each, what))]
-                raise BadManifest(f"{' and '.join(owners)} both claim {claim!r} in their {what}: only one may")
+        for wrong in _contradictions(each):
+            raise BadManifest(f"service {each.name} {wrong}")
+    for what, claims_of in _CLAIMS.items():
+        owners: dict[object, str] = {}
+        for each in found:
+            for claim in claims_of(each):
+                if claim in owners:
+                    raise BadManifest(f"{owners[claim]} and {each.name} both claim the {what} {claim}: only one may")
+                owners[claim] = each.name
 
 
-def _claims(value: object) -> tuple[object, ...]:
-    return value if isinstance(value, tuple) else (value,)
+def _contradictions(each: Service) -> Iterator[str]:
+    if not 1 <= each.number <= MAX_SERVICES:
+        yield f"has the number {each.number}: give it one from 1 to {MAX_SERVICES}"
+    if set(each.states) != set(each.topics):
+        yield f"owns the topics {sorted(each.topics)} and has states of {sorted(each.states)}: give it the same"
+    if not each.has_database and (each.topics or each.reactions):
+        yield "has no database: it can own no topics and have no reactions"
+    for reaction in each.reactions:
+        if reaction.service != each.name:
+            yield f"has the reaction {reaction.name}, which says that it is of {reaction.service}"
+    for stream in each.streams:
+        if stream.partition("/")[0] not in each.paths:
+            yield f"streams at {stream}, which is below none of its paths {each.paths}"
+
+
+def _consumers(each: Service) -> list[Consumer]:
+    return [
+        *(views_in(each.views) if each.views else ()),
+        *(tables_in(each.tables) if each.tables else ()),
+        *each.reactions,
+    ]
+
+
+#: What only one service can have.
+_CLAIMS: Mapping[str, Callable[[Service], Iterable[object]]] = {
+    "name": lambda each: (each.name,),
+    "number": lambda each: (each.number,),
+    "path": lambda each: each.paths,
+    "topic": lambda each: each.topics,
+    "consumer": lambda each: map(consumer_id, _consumers(each)),
+}
 
 
 def _unknown(name: str) -> Service:

@@ -1,0 +1,199 @@
+"""A new service is its folder: everything else follows from its manifest."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+import api
+from api import services as found
+from api.manifest import Service
+from api.services import BadManifest, check, consumers, services, topics
+from api.web.openapi import document
+from api.wsgi import create_app
+from local import layout as layouts
+from local.layout import Layout
+from local.programs import nginx
+from local.programs import services as programs
+from ops.databases import service_urls
+from streams.engine.consumer import Reaction, consumer_id
+
+PORT = 23_400
+ROUTES = '''
+    """The points over HTTP."""
+
+    from flask import Response
+    from flask_openapi3.openapi import OpenAPI
+
+    from api.loyalty.service import SERVICE
+    from api.web import app as web
+    from api.web import replies
+    from api.web.requests import Id, Path
+
+
+    class Customer(Path):
+        customer: Id
+
+
+    def get_points(path: Customer) -> Response:
+        """How many points a customer has."""
+        return replies.reply({"customer": path.customer, "points": 0})
+
+
+    def create_app() -> OpenAPI:
+        routes = web.blueprint(SERVICE)
+        routes.get("/v1/points/<customer>")(get_points)
+        return web.create_app(SERVICE, routes)
+'''
+MANIFEST = '''
+    """The points."""
+
+    from flask_openapi3.openapi import OpenAPI
+
+    from api.loyalty import views
+    from api.manifest import Resources, Service
+    from streams.engine.consumer import Reaction
+
+
+    def _create_app(given: Resources) -> OpenAPI:
+        from api.loyalty import routes
+
+        return routes.create_app()
+
+
+    SERVICE = Service(
+        name="loyalty",
+        number=42,
+        summary="What customers get for coming back.",
+        create_app=_create_app,
+        paths=("points",),
+        streams=("points/stream",),
+        views=views,
+        {more}
+    )
+'''
+VIEW = '''
+    """The points of each customer."""
+
+    TOPIC = "marea.order"
+    fold = expected = None
+'''
+WITH_DATABASE = """
+        topics=("marea.points",),
+        states={"marea.points": "SELECT 1"},
+        reactions=(Reaction("loyalty.points", "loyalty", "marea.order", print, iter, ""),),
+"""
+CACHES = (found.services, found.consumers, found.views, found.tables, found.reactions)
+
+
+def forget() -> None:
+    for cache in CACHES:
+        cache.cache_clear()
+    for module in [name for name in sys.modules if name.startswith("api.loyalty")]:
+        del sys.modules[module]
+
+
+@pytest.fixture(params=["has_database=False,", WITH_DATABASE], ids=["without a database", "with a database"])
+def new(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    """A service in a folder of its own, and nothing else anywhere."""
+    folder = tmp_path / "loyalty"
+    (folder / "views").mkdir(parents=True)
+    for name, text in (
+        ("__init__.py", ""),
+        ("service.py", dedent(MANIFEST).replace("{more}", request.param.strip())),
+        ("routes.py", dedent(ROUTES)),
+        ("views/__init__.py", ""),
+        ("views/points.py", dedent(VIEW)),
+    ):
+        (folder / name).write_text(text)
+    monkeypatch.setattr(api, "__path__", [*api.__path__, str(tmp_path)])
+    monkeypatch.setattr(layouts, "STATE", tmp_path)
+    forget()
+    yield found.service("loyalty")
+    forget()
+    vars(api).pop("loyalty", None)
+
+
+def test_it_is_found_by_its_folder_and_takes_nobodys_port(new: Service) -> None:
+    assert new in services()
+    layout = Layout(PORT)
+    assert layout.port_of("loyalty") == PORT + 42
+    assert [layout.port_of(each.name) - PORT for each in services()] == [each.number for each in services()]
+
+
+def test_the_front_door_leads_to_it(new: Service) -> None:
+    settings = nginx.configuration(Layout(PORT))
+    assert f"upstream loyalty {{ server 127.0.0.1:{PORT + 42};" in settings
+    assert "location ~ ^/v1/points(?=$|[/:]) { proxy_pass http://loyalty; }" in settings
+    assert "location = /v1/points/stream { proxy_pass http://loyalty; proxy_buffering off;" in settings
+    assert "/v1/points/{customer}" in document(services())["paths"]
+
+
+def test_its_database_follows_if_it_has_one(new: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = Layout(PORT)
+    for name, value in layout.environment.items():
+        monkeypatch.setenv(name, value)
+    variable = "MAREA_LOYALTY_DATABASE_URL"
+    [program] = [program for program in programs.programs(layout) if program.name == "loyalty"]
+    assert program.port == PORT + 42
+    for where in (layouts.databases(), layout.secrets, service_urls()):
+        assert ("loyalty" in where) == new.has_database
+    for environment in (layout.environment, program.environment):
+        assert (variable in environment) == new.has_database
+
+
+def test_its_topics_and_consumers_follow(new: Service) -> None:
+    ids = {consumer_id(consumer) for consumer in consumers()}
+    assert "view.points" in ids
+    assert ("marea.points" in topics()) == new.has_database
+    assert ("reaction.loyalty.points" in ids) == new.has_database
+
+
+def test_it_is_served_without_a_line_more(new: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in Layout(PORT).environment.items():
+        monkeypatch.setenv(name, value)
+    client = create_app("loyalty").test_client()
+    assert client.get("/v1/points/ada").get_json() == {"customer": "ada", "points": 0}
+    assert client.get("/health").get_json() == {"status": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"number": 0}, "number 0: give it one from 1 to 50"),
+        ({"number": 51}, "number 51: give it one from 1 to 50"),
+        ({"states": {}}, "has states of"),
+        ({"states": {"marea.other": "SELECT 1"}}, "has states of"),
+        ({"has_database": False}, "has no database"),
+        ({"streams": ("elsewhere/stream",)}, "streams at elsewhere/stream"),
+        ({"reactions": (Reaction("r", "other", "", print, iter, ""),)}, "of other"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_service_that_contradicts_itself_is_refused(changes: dict[str, Any], said: str) -> None:
+    [first, *_] = services()
+    with pytest.raises(BadManifest, match=said):
+        check([replace(first, **changes)])
+
+
+@pytest.mark.parametrize("what", ["name", "number", "paths", "topics", "views"])
+def test_two_services_can_not_claim_the_same(what: str) -> None:
+    first, second = services()[:2]
+    claimed = {what: getattr(first, what)}
+    if what == "name":
+        claimed["reactions"] = ()
+    if what == "topics":
+        claimed["states"] = first.states
+    if what == "paths":
+        claimed["streams"] = ()
+    with pytest.raises(BadManifest, match=f"{first.name} and .* both claim the"):
+        check([first, replace(second, **claimed)])
+
+
+def test_the_services_that_there_are_can_be(new: Service) -> None:
+    check(services())
+    assert import_module("api.loyalty.service").SERVICE is new
