@@ -149,6 +149,12 @@ def test_stock_is_received_counted_and_listed(shop: Shop) -> None:
     assert [item["sku"] for item in shop.get("/stock?below=7&limit=1")["stock"]] == ["bread"]
 
 
+def test_a_stream_says_what_it_is_before_it_is_opened(shop: Shop) -> None:
+    answer = shop.send("HEAD", "/stock/stream")
+    assert (answer.status_code, answer.mimetype) == (200, "text/event-stream")
+    assert answer.headers["X-Accel-Buffering"] == "no"
+
+
 def test_an_order_is_placed_at_the_prices_of_now_and_confirmed_when_its_stock_is_reserved(shop: Shop) -> None:
     shop.stocked()
     answer = shop.order(milk=2, bread=1)
