@@ -253,3 +253,9 @@ def test_what_happens_to_orders_is_kept_and_published(subject: Subject[Orders]) 
     }
     assert (second["version"], second["status"], second["reason"]) == (2, "rejected", "not enough stock")
     assert subject.published(one) == [("OrderPlaced", 1), ("OrderConfirmed", 2), ("OrderCancelled", 3)]
+
+
+@pytest.mark.parametrize("service", STORES)
+def test_the_twin_in_memory_does_all_that_the_store_does(service: str) -> None:
+    real, memory = STORES[service]
+    assert {name for name in vars(real) if not name.startswith("_")} <= vars(memory).keys()
