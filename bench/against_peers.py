@@ -32,7 +32,7 @@ _REQUIREMENTS = ROOT / "bench" / "peers" / "requirements.txt"
 _BYTEWAX_FOLDER = "bytewax"
 #: How each peer is started, in a folder of its own.
 _PEERS: Mapping[str, Sequence[str]] = {
-    "bytewax": ("bytewax.run", "bench.peers.with_bytewax:flow", "-r", _BYTEWAX_FOLDER, "-s", "5"),
+    "bytewax": ("bytewax.run", "bench.peers.with_bytewax:flow", "-r", _BYTEWAX_FOLDER, "-s", "5", "-b", "0"),
     "quix_streams": ("bench.peers.with_quix",),
     "arroyo": ("bench.peers.with_arroyo",),
     "faust": (
@@ -143,6 +143,8 @@ def _follow(command: list[str], folder: str, environment: Mapping[str, str], sto
             patience.cancel()
             process.terminate()
             process.stdout.read()  # what it says at its end
+    if not stopwatch.is_over:
+        raise PeerFailed(f"`{' '.join(command)}` did not do all events within {PATIENCE_S:.0f} s: see above")
 
 
 def _compare(redis: Any, written: str) -> None:

@@ -8,7 +8,7 @@ sink are compared, and each writes as many rows at once as its framework hands o
 | ------------ | ---------------------------------------------- | ------------------------------- | --------------------- |
 | Marea        | goes on at the position stored with the rows   | the one that is behind is fenced | parked, the rest goes on |
 | Bytewax      | at its last snapshot, every 5 s: rows twice    | both write                      | ends the program      |
-| Quix Streams | at the last commit, every 4,000 events: twice  | both write                      | ends the program      |
+| Quix Streams | at its last checkpoint, every 0.2 s: rows twice | both write                      | ends the program      |
 | arroyo       | at the last commit, about every second: twice  | both write                      | ends the program (dead letters only of what is marked invalid) |
 | Faust        | at the last commit, every 2.8 s: twice, and it may commit past what failed | both write | logged, and lost |
 
