@@ -18,12 +18,12 @@ from redis import Redis
 
 from bench import machine
 from bench.measures import PATIENCE_S, Measures, Windows, say
+from bench.rows import rows
 from bench.stopwatch import Speed, Stopwatch
 from bench.target import Target
 from local.layout import ROOT, STATE, Layout
 from ops.rebuild import rebuild
 from schemas.registry import register
-from streams.engine.stores.redis import keys_of, live_key
 
 WINDOWS, QUICK = Windows(rebuild_events=120_000), Windows(rebuild_events=12_000)
 ROUNDS = 3
@@ -149,10 +149,7 @@ def _follow(command: list[str], folder: str, environment: Mapping[str, str], sto
 
 def _compare(redis: Any, written: str) -> None:
     """Raises PeerFailed unless the hash has the rows of the live view."""
-    generation = int(redis.get(live_key("order")) or 0)
-    expected: dict[bytes, bytes] = {}
-    for partition in range(int(os.environ["MAREA_PARTITIONS"])):
-        expected |= redis.hgetall(keys_of("order", generation, partition).rows)
+    expected = rows(redis, "order", int(os.environ["MAREA_PARTITIONS"]))
     found: dict[bytes, bytes] = redis.hgetall(written)
     differing = [
         key for key in expected.keys() | found.keys() if _row(expected.get(key)) != _row(found.get(key))

@@ -11,9 +11,9 @@ from itertools import count
 from time import monotonic, sleep
 from typing import NamedTuple
 
-from bench import cpu
+from bench import cpu, quiet
 from bench.backlog import Backlog
-from bench.quiet import await_quiet, topic_ends
+from bench.quiet import topic_ends
 from bench.shapes import contents, repeated, until
 from bench.target import Target
 from demo.baskets import Baskets
@@ -66,14 +66,14 @@ class Measures:
     def __init__(self, target: Target, windows: Windows, more_roots: Mapping[int, str] | None = None) -> None:
         self._target, self._windows, self._more_roots = target, windows, more_roots or {}
         self._kafka = admin_client(target.kafka)
-        self._partitions = len(topic_ends(self._kafka, "marea.order"))
-        self._views = Views(target.redis_url, self._partitions)
+        self.partitions = len(topic_ends(self._kafka, "marea.order"))
+        self._views = Views(target.redis_url, self.partitions)
         self._runs = count()
         baskets = Baskets(BASKETS)
         self._skus = [product.sku for product in baskets.products]
         self._contents = contents(baskets, BASKETS)
         asyncio.run(stock_up(target.api_url, self._views, baskets.products, UNITS))
-        self._await_quiet()
+        self.await_quiet()
 
     @property
     def shapes(self) -> list[str]:
@@ -94,7 +94,7 @@ class Measures:
         with self._backlog() as backlog:
             while self.order_events() < self._windows.rebuild_events:
                 self.await_outcome(self._place("two_lines", WARM_UP_S, backlog.pace))
-        self._await_quiet()
+        self.await_quiet()
 
     def accept(self, shape: str) -> float:
         """Orders accepted a second over HTTP by clients without pause, relay and workers running."""
@@ -127,8 +127,8 @@ class Measures:
 
     def freshness(self, rate_per_s: float) -> dict[str, float | None]:
         """From commit to view at a steady rate, in milliseconds: see demo/freshness.py."""
-        self._await_quiet()
-        with Freshness(self._target.redis_url, self._partitions) as freshness:
+        self.await_quiet()
+        with Freshness(self._target.redis_url, self.partitions) as freshness:
             tally = self._place("two_lines", self._windows.freshness_s, steadily(rate_per_s), freshness.offer)
             seen_ms = freshness.finish(PATIENCE_S)
         self.await_outcome(tally)
@@ -139,7 +139,7 @@ class Measures:
     def drain(self) -> float:
         """Events a second that reach Kafka, of those that were written while Connect was stopped; workers running."""
         events = self._windows.drain_events
-        self._await_quiet()
+        self.await_quiet()
         self._target.stop("connect")
         asyncio.run(self._receive(events))
         before = self._stock_events()
@@ -148,7 +148,7 @@ class Measures:
         last_at, last = await_more(self._stock_events, before + events - 1)
         per_s = (last - first) / (last_at - first_at)
         say(f"drained: {per_s:.0f}/s")
-        self._await_quiet()
+        self.await_quiet()
         return round(per_s, 1)
 
     def rebuild(self, workers: int) -> float:
@@ -166,11 +166,12 @@ class Measures:
         if statuses.total() != statuses["confirmed"]:
             raise ValueError(f"not all orders were confirmed: {dict(statuses)}")
 
+    def await_quiet(self) -> None:
+        """Until relay and consumers have done all that there is to do. Raises TimeoutError."""
+        quiet.await_quiet(self._target.database_url, self._target.kafka, PATIENCE_S)
+
     def _backlog(self) -> Backlog:
         return Backlog(self._target.database_url)
-
-    def _await_quiet(self) -> None:
-        await_quiet(self._target.database_url, self._target.kafka, PATIENCE_S)
 
     def _place(
         self,

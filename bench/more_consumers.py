@@ -9,9 +9,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
+from redis import Redis
+
 from bench import machine
 from bench.cpu import LOAD, TOTAL, WORKERS
 from bench.measures import Measures, Saga, Windows, say
+from bench.more_views import more as more_views
+from bench.rows import count
 from bench.target import Target
 from local.layout import ROOT
 
@@ -21,6 +25,10 @@ QUICK = Windows(java_s=3.0, saga_s=5.0)
 EVENTS_PER_ORDER = 2
 #: Seconds that a worker gets to stop.
 _STOP_S = 30.0
+
+
+class NotConsumed(Exception):
+    """A view that was added has not folded all orders."""
 
 
 class More(NamedTuple):
@@ -77,9 +85,23 @@ def _saga(target: Target, windows: Windows, more: More) -> Saga:
             )
             measures = Measures(target, windows, dict.fromkeys(pids, WORKERS))
             measures.warm_java()
-            return measures.saga("two_lines")
+            saga = measures.saga("two_lines")
+            measures.await_quiet()
+            _check(target, measures.partitions, more)
+            return saga
     finally:
         target.reset()
+
+
+def _check(target: Target, partitions: int, more: More) -> None:
+    """Raises NotConsumed unless every folding view has all orders: else its cost was not in what was measured."""
+    with Redis.from_url(target.redis_url) as redis:
+        orders = count(redis, "order", partitions)
+        for view in more_views(more.folding, 0):
+            if (found := count(redis, view.name, partitions)) != orders:
+                raise NotConsumed(
+                    f"{view.name} has {found} rows, and order {orders}: see {target.folder}/logs"
+                )
 
 
 @contextmanager

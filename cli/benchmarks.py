@@ -71,6 +71,7 @@ def _catching(work: Callable[[], _T]) -> _T:
         ProgramEnded,
         against_commit.NoSuchCommit,
         against_peers.PeerFailed,
+        more_consumers.NotConsumed,
     ) as error:
         errors.print(f"marea: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
