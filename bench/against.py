@@ -16,7 +16,7 @@ from bench.target import Target
 from local.layout import PORTS, ROOT, STATE
 
 #: Three runs of both take about half an hour.
-WINDOWS = Windows(accept_s=10.0, saga_s=20.0, freshness_s=10.0, drain_events=100_000, rebuild_events=60_000)
+WINDOWS = Windows(accept_s=10.0, saga_s=20.0, freshness_s=10.0, drain_events=100_000, rebuild_events=50_000)
 QUICK = Windows(
     accept_s=3.0, saga_s=5.0, rates_per_s=(50, 200), freshness_s=3.0, drain_events=0, rebuild_events=5_000
 )

@@ -5,9 +5,10 @@ the machine.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
+from math import ceil
 from time import monotonic, sleep
 from typing import NamedTuple
 
@@ -20,13 +21,15 @@ from demo.baskets import Baskets
 from demo.client import Client
 from demo.freshness import Freshness
 from demo.load import AT_ONCE, receive, stock_up
-from demo.placing import OnAccepted, Pace, Tally, at_once, await_final, percentile, place, steadily
+from demo.placing import OnAccepted, Order, Pace, Tally, at_once, await_final, percentile, place, steadily
 from kernel.kafka import admin_client
 from ops.progress import errors
 from streams.engine.reader import Views
 
 #: Baskets whose orders are placed again and again, and units of each of their products.
 BASKETS, UNITS = 5_000, 1_000_000_000
+#: What a confirmed order adds to the orders' topic: that it was placed, and that it was confirmed.
+EVENTS_PER_ORDER = 2
 #: Seconds for which orders are placed before a window opens.
 WARM_UP_S = 3.0
 #: Seconds that anything may take to become quiet.
@@ -90,10 +93,11 @@ class Measures:
         return sum(topic_ends(self._kafka, "marea.order").values())
 
     def fill(self) -> None:
-        """Places orders until there are enough events for a rebuild."""
+        """Places orders until there are as many events as a rebuild needs, and no more than that by this."""
+        missing = max(0, self._windows.rebuild_events - self.order_events())
+        orders = islice(self._orders("two_lines"), ceil(missing / EVENTS_PER_ORDER))
         with self._backlog() as backlog:
-            while self.order_events() < self._windows.rebuild_events:
-                self.await_outcome(self._place("two_lines", WARM_UP_S, backlog.pace))
+            self.await_outcome(self._place_all(orders, backlog.pace))
         self.await_quiet()
 
     def accept(self, shape: str) -> float:
@@ -180,8 +184,18 @@ class Measures:
         pace: Pace = at_once,
         on_accepted: OnAccepted = lambda order_id, placed_at: None,
     ) -> Tally:
+        return self._place_all(until(monotonic() + seconds, self._orders(shape)), pace, on_accepted)
+
+    def _orders(self, shape: str) -> Iterator[Order]:
+        return repeated(self._contents[shape], f"bench-{next(self._runs)}")
+
+    def _place_all(
+        self,
+        orders: Iterator[Order],
+        pace: Pace,
+        on_accepted: OnAccepted = lambda order_id, placed_at: None,
+    ) -> Tally:
         tally = Tally()
-        orders = until(monotonic() + seconds, repeated(self._contents[shape], f"bench-{next(self._runs)}"))
         asyncio.run(place(self._target.api_url, orders, tally, pace, on_accepted))
         if tally.refused:
             raise ValueError(f"orders were refused: {dict(tally.refused)}")

@@ -5,15 +5,16 @@ The stack's own workers are stopped, and as many start in their place, with thei
 
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from redis import Redis
 
 from bench import machine
 from bench.cpu import LOAD, TOTAL, WORKERS
-from bench.measures import Measures, Saga, Windows, say
+from bench.measures import EVENTS_PER_ORDER, Measures, Saga, Windows, say
 from bench.more_views import more as more_views
 from bench.rows import count
 from bench.target import Target
@@ -21,8 +22,6 @@ from local.layout import ROOT
 
 WINDOWS = Windows(java_s=30.0, saga_s=30.0)
 QUICK = Windows(java_s=3.0, saga_s=5.0)
-#: What a confirmed order adds to the orders' topic: that it was placed, and that it was confirmed.
-EVENTS_PER_ORDER = 2
 #: Seconds that a worker gets to stop.
 _STOP_S = 30.0
 
@@ -38,7 +37,8 @@ class More(NamedTuple):
     ignoring: int = 0
 
 
-STEPS = (More(), More(folding=10), More(folding=20), More(folding=40), More(ignoring=40))
+#: The shipped views alone come first and last: the machine's speed changes.
+STEPS = (More(), More(folding=10), More(folding=20), More(folding=40), More(ignoring=40), More())
 QUICK_STEPS = (More(), More(folding=5), More(ignoring=5))
 
 
@@ -46,26 +46,30 @@ def measure(port: int, *, quick: bool = False) -> dict[str, Any]:
     """The saga with each number of views, and CPU time a view and event. Raises what a stack or the load raises."""
     before = machine.measure()
     windows, steps = (QUICK, QUICK_STEPS) if quick else (WINDOWS, STEPS)
-    sagas = {more: _saga(Target(ROOT, port), windows, more) for more in steps}
+    sagas = [(more, _saga(Target(ROOT, port), windows, more)) for more in steps]
     return {**summary(sagas), "machine": machine.summary(before, machine.measure())}
 
 
-def summary(sagas: Mapping[More, Saga]) -> dict[str, Any]:
-    """Orders a second by number of views; microseconds of CPU, of the stack without the load, a view and event."""
-    alone = sagas[More()]
-    found: dict[str, Any] = {
-        "orders_per_s": {"0": alone.per_s},
-        "folded_event_us": {},
-        "ignored_event_us": {},
+def summary(sagas: Sequence[tuple[More, Saga]]) -> dict[str, Any]:
+    """Orders a second by number of views; microseconds of CPU, of the stack without the load, a view and event.
+
+    They are compared with the mean of all sagas without more views.
+    """
+    alone = [saga for more, saga in sagas if more == More()]
+    alone_ms = fmean(map(stack_ms, alone))
+    per_s = {"0": round(fmean(saga.per_s for saga in alone), 1)}
+    cost_us: dict[str, dict[str, float]] = {"folded": {}, "ignored": {}}
+    for more, saga in sagas:
+        if more != More():
+            kind, views = ("folded", more.folding) if more.folding else ("ignored", more.ignoring)
+            per_s[f"{views}_{kind}"] = saga.per_s
+            extra_us = (stack_ms(saga) - alone_ms) * 1_000
+            cost_us[kind][str(views)] = round(extra_us / views / EVENTS_PER_ORDER, 2)
+    return {
+        "orders_per_s": per_s,
+        "folded_event_us": cost_us["folded"],
+        "ignored_event_us": cost_us["ignored"],
     }
-    for more, saga in sagas.items():
-        if more == More():
-            continue
-        kind, views = ("folded", more.folding) if more.folding else ("ignored", more.ignoring)
-        extra_ms = stack_ms(saga) - stack_ms(alone)
-        found["orders_per_s"][f"{views}_{kind}"] = saga.per_s
-        found[f"{kind}_event_us"][str(views)] = round(extra_ms * 1_000 / views / EVENTS_PER_ORDER, 2)
-    return found
 
 
 def stack_ms(saga: Saga) -> float:
