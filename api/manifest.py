@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from flask_openapi3.openapi import OpenAPI
 from psycopg2.extensions import cursor as Cursor
@@ -12,6 +12,7 @@ from kernel.clock import Clock
 from kernel.database import Database
 from kernel.outbox import Outbox
 from schemas.codec import Codec
+from schemas.event import Topic
 from streams.engine.consumer import Reaction
 from streams.engine.reader import Views
 
@@ -27,6 +28,7 @@ class Resources:
     """
 
     name: str
+    topics: tuple[Topic, ...]
     database_url: str | None
     views: Views
     clock: Clock
@@ -34,11 +36,11 @@ class Resources:
     kafka: str
     partitions: int
 
-    def database(self, store: Callable[[Cursor, Outbox], _Store]) -> Database[_Store]:
+    def database(self, store: Callable[[Cursor, Outbox[Any]], _Store]) -> Database[_Store]:
         """The service's database. Raises LookupError when it has none."""
         if self.database_url is None:
             raise LookupError(f"{self.name} has no database: its manifest says so")
-        outbox = Outbox(self.codec)
+        outbox = Outbox[Any](self.name, self.topics, self.codec)
         return Database(self.database_url, self.name, lambda cursor: store(cursor, outbox))
 
 
@@ -60,7 +62,7 @@ class Service:
     create_app: Callable[[Resources], OpenAPI]
     paths: tuple[str, ...]
     streams: tuple[str, ...] = ()
-    topics: tuple[str, ...] = ()
+    topics: tuple[Topic, ...] = ()
     states: Mapping[str, str] = field(default_factory=dict)
     reactions: tuple[Reaction, ...] = ()
     views: ModuleType | None = None

@@ -19,6 +19,7 @@ def create_app(name: str) -> OpenAPI:
 def _resources(each: Service) -> Resources:
     return Resources(
         name=each.name,
+        topics=each.topics,
         database_url=settings.database_url(each.name) if each.has_database else None,
         views=Views(settings.redis_url(), settings.partitions()),
         clock=SYSTEM,

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 from schemas.event import Event
+
+Type = TypeVar("Type", bound=str)
+Data = TypeVar("Data")
 
 
 class Context(NamedTuple):
@@ -17,6 +20,6 @@ class Context(NamedTuple):
     traceparent: str | None
     new_id: Callable[[], str]
 
-    def event(self, type_: str, key: str, version: int, data: dict[str, Any]) -> Event:
+    def event(self, type_: Type, key: str, version: int, data: Data) -> Event[Type, Data]:
         """An event that happens now, for this context."""
         return Event(self.new_id(), type_, key, version, self.now, data, self.traceparent)

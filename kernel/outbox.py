@@ -1,12 +1,17 @@
 """The one way out: nothing else writes to an outbox, and nothing else publishes."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Generic
 
 from psycopg2.extensions import cursor as Cursor
+from typing_extensions import TypeVar
 
+from kernel.limits import MAX_EVENT_BYTES, MAX_KEY_BYTES
+from kernel.refusals import TooLarge
 from schemas.codec import TYPES, Codec
-from schemas.event import Event
+from schemas.event import Event, Topic
+
+Event_contra = TypeVar("Event_contra", bound=Event, contravariant=True, default=Event)
 
 _COLUMNS = "id, aggregatetype, aggregateid, type, version, payload, traceparent, occurred_at"
 
@@ -28,38 +33,61 @@ SELECT * FROM change
 """
 
 
-class Outbox:
-    """Publishes events; `codec` gives what encodes them, and is first asked when there is one to encode."""
+class NotOwned(ValueError):
+    """An event of a topic that another service owns: only that one may publish it."""
 
-    def __init__(self, codec: Callable[[], Codec]) -> None:
+
+class Outbox(Generic[Event_contra]):
+    """The outbox of one service, for the events of the topics that it owns.
+
+    `codec` gives what encodes them, and is first asked when there is one to encode. Both ways to publish raise
+    NotOwned, and TooLarge for an event that can't be carried; then nothing has been written.
+    """
+
+    def __init__(self, service: str, topics: Collection[Topic[Event_contra]], codec: Callable[[], Codec]) -> None:
+        self._service = service
+        self._topics = frozenset[str](topics)
         self._codec = codec
 
-    def publish(self, cursor: Cursor, events: Sequence[Event]) -> None:
+    def publish(self, cursor: Cursor, events: Sequence[Event_contra]) -> None:
         """Publishes events with the caller's transaction: all of them when it commits, else none."""
         if events:
-            encoder = self._codec()
-            rows = [_row(event, encoder) for event in events]
+            rows = [self._row(event) for event in events]
             cursor.execute(_PUBLISH, [list(column) for column in zip(*rows, strict=True)])
 
-    def change(self, cursor: Cursor, sql: str, params: Sequence[Any], event: Event) -> tuple[Any, ...] | None:
+    def change(self, cursor: Cursor, sql: str, params: Sequence[Any], event: Event_contra) -> tuple[Any, ...] | None:
         """Changes state and publishes the event in one statement, so that one round trip commits both.
 
         `sql` changes one aggregate and ends in RETURNING. Gives the row that it returns; None when it changed
         nothing, and then nothing is published.
         """
-        cursor.execute(_CHANGE.format(change=sql), (*params, *_row(event, self._codec())))
+        cursor.execute(_CHANGE.format(change=sql), (*params, *self._row(event)))
         row: tuple[Any, ...] | None = cursor.fetchone()
         return row
 
+    def _row(self, event: Event_contra) -> tuple[Any, ...]:
+        type_ = TYPES[event.type]
+        if type_.topic not in self._topics:
+            raise NotOwned(f"{self._service} does not own {type_.topic}, so it can't publish {event.type}")
+        payload = self._codec().encode(event.type, event.data)
+        _check_size(event, payload)
+        return (
+            event.id,
+            type_.aggregate,
+            event.key,
+            event.type,
+            event.version,
+            payload,
+            event.traceparent,
+            event.occurred_at,
+        )
 
-def _row(event: Event, encoder: Codec) -> tuple[Any, ...]:
-    return (
-        event.id,
-        TYPES[event.type].aggregate,
-        event.key,
-        event.type,
-        event.version,
-        encoder.encode(event.type, event.data),
-        event.traceparent,
-        event.occurred_at,
-    )
+
+def _check_size(event: Event, payload: bytes) -> None:
+    if len(payload) > MAX_EVENT_BYTES:
+        raise TooLarge(
+            f"This makes an event of {len(payload):,} bytes ({event.type}), and {MAX_EVENT_BYTES:,} is the most that can"
+            " be carried: ask for less at once."
+        )
+    if len(event.key.encode()) > MAX_KEY_BYTES:
+        raise TooLarge(f"An id can have {MAX_KEY_BYTES} bytes, and {event.key[:20]}... has more.")

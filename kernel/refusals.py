@@ -40,5 +40,9 @@ class Invalid(Refused):
     """What was sent can't be meant: `errors` names the fields."""
 
 
+class TooLarge(Refused):
+    """What would have to be written about it is larger than what can be carried."""
+
+
 class Unavailable(Refused):
     """Not now: what it needs is down or full. Trying again later helps."""

@@ -15,6 +15,7 @@ from psycopg2.errors import DuplicateDatabase, DuplicateObject
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.sql import SQL, Composed, Identifier, Literal
 
+from api.services import service as find_service
 from connectors.relay import Database
 from kernel import settings
 from ops.databases import admin, admin_url, beside, databases, service_urls
@@ -70,6 +71,9 @@ def make_schemas(url: str, services: Collection[str]) -> None:
             _make_schema(cursor, service)
     for service in services:
         _apply_migrations(url, service)
+    with admin(url) as cursor:
+        for service in services:
+            _own_topics(cursor, service, find_service(service).topics)
 
 
 def _make_schema(cursor: Cursor, service: str) -> None:
@@ -85,6 +89,24 @@ def _apply_migrations(url: str, service: str) -> None:
     with yoyo.get_backend(f"{url}?schema={service}") as backend, backend.lock():
         found = yoyo.read_migrations(str(_MIGRATIONS / "engine"), str(_MIGRATIONS / service))
         backend.apply_migrations(backend.to_apply(found))
+
+
+def _own_topics(cursor: Cursor, service: str, topics: Collection[str]) -> None:
+    """The service's outbox takes events of these topics and of no other; a comment tells what it has been told."""
+    owned = ", ".join(sorted(topics))
+    outbox = Identifier(service, "outbox")
+    cursor.execute(
+        "SELECT obj_description(oid, 'pg_constraint') FROM pg_constraint WHERE conname = 'owned' AND conrelid = %s::regclass",
+        (outbox.as_string(cursor),),
+    )
+    if cursor.fetchone() == (owned,):
+        return
+    # Not valid: what is in it already has been published. Only its owner has ever written there.
+    rule = SQL("ADD CONSTRAINT owned CHECK (aggregatetype = ANY ({aggregates}::text[])) NOT VALID").format(
+        aggregates=Literal([topic.rpartition(".")[2] for topic in sorted(topics)])
+    )
+    cursor.execute(SQL("ALTER TABLE {} DROP CONSTRAINT IF EXISTS owned, {}").format(outbox, rule))
+    cursor.execute(SQL("COMMENT ON CONSTRAINT owned ON {} IS {}").format(outbox, Literal(owned)))
 
 
 def _publish(cursor: Cursor, database: Database) -> None:

@@ -1,25 +1,38 @@
 """An event with its envelope, as both sides hold it in memory."""
 
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple
 
 import orjson
+from typing_extensions import TypeVar
+
+Type_co = TypeVar("Type_co", bound=str, covariant=True, default=str)
+Data_co = TypeVar("Data_co", covariant=True, default=Any)
 
 
-class Event(NamedTuple):
-    """What happened to one aggregate.
+class Event(NamedTuple, Generic[Type_co, Data_co]):
+    """What happened to one aggregate. Which types there are and what is in their data is in schemas/<aggregate>.
 
     `id` is a UUIDv7; `key` is the aggregate's id and the Kafka message key; `version` is the aggregate's version
     after the event (1 for the first); `occurred_at` is UTC; `data` has the fields of the type's .avsc.
     """
 
     id: str
-    type: str
+    type: Type_co
     key: str
     version: int
     occurred_at: datetime
-    data: dict[str, Any]
+    data: Data_co
     traceparent: str | None = None
+
+
+Event_co = TypeVar("Event_co", covariant=True, default=Any)
+
+
+class Topic(str, Generic[Event_co]):
+    """A topic's name, with the events that are in it."""
+
+    __slots__ = ()
 
 
 def iso_utc(moment: datetime) -> str:

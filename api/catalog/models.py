@@ -7,10 +7,11 @@ from pydantic_core import PydanticCustomError
 
 from api.web.items import MOST_ITEMS, Each
 from api.web.requests import Body, Headers, Id, Path, Text
+from kernel.limits import MAX_NUMBER
 
 Name = Annotated[Text, Field(min_length=1)]
 PriceMinor = Annotated[
-    int, Field(ge=0, le=2**63 - 1, description="List price in minor units of the currency.")
+    int, Field(ge=0, le=MAX_NUMBER, description="List price in minor units of the currency.")
 ]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217 code.")]
 

@@ -18,8 +18,9 @@ from api.web.items import Results, Unreadable
 from kernel.clock import Clock
 from kernel.database import Database
 from kernel.refusals import Conflict
-from schemas.event import Event, iso_utc
+from schemas.product import ProductEvent
 from streams.engine.reader import Views
+from streams.views.catalog import product
 
 
 def create_app(database: Database[Catalog], views: Views, clock: Clock) -> OpenAPI:
@@ -57,7 +58,7 @@ class _Handlers:
         valid = {item.sku: item for item in reversed(body.products) if not isinstance(item, Unreadable)}
         with self._database.transaction() as catalog:
             created = catalog.create_many(
-                [rules.create(sku, product.model_dump(), context) for sku, product in valid.items()]
+                [rules.create(sku, item.model_dump(), context) for sku, item in valid.items()]
             )
         results: list[dict[str, Any]] = []
         for item in body.products:
@@ -94,17 +95,15 @@ class _Handlers:
         """A product as its view has it."""
         return replies.reply_row(self._views.get("product", path.sku), f"There is no product {path.sku}.")
 
-    def _change(self, sku: str, decide: Callable[[rules.Product | None], Event]) -> Response:
+    def _change(self, sku: str, decide: Callable[[rules.Product | None], ProductEvent]) -> Response:
         with self._database.transaction() as catalog:
             event = decide(catalog.lock(sku))
             catalog.update(event)
         return _reply(event, HTTPStatus.OK, {})
 
 
-def _reply(event: Event, status: HTTPStatus, headers: dict[str, str]) -> Response:
-    product = rules.evolve(event)
-    row = {**product._asdict(), "updated_at": iso_utc(event.occurred_at)}
-    return replies.reply(row, status, {"ETag": replies.etag(product.version), **headers})
+def _reply(event: ProductEvent, status: HTTPStatus, headers: dict[str, str]) -> Response:
+    return replies.reply(product.fold(None, event), status, {"ETag": replies.etag(event.version), **headers})
 
 
 def _taken(sku: str) -> str:

@@ -1,55 +1,52 @@
 """What may happen to a product."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from kernel.context import Context
 from kernel.refusals import Conflict, Stale, Unknown
-from schemas.event import Event
+from schemas.product import (
+    ProductArchived,
+    ProductCreated,
+    ProductCreatedData,
+    ProductEvent,
+    ProductUpdated,
+    ProductUpdatedData,
+)
 
 
 class Product(NamedTuple):
-    """A product as it is now; `price_minor` is in minor units of `currency` (ISO 4217)."""
+    """A product as it is now: `data` is what its last event says of it, which is all that there is to say."""
 
-    sku: str
     version: int
-    name: str
-    department: str
-    category: str
-    brand: str
-    price_minor: int
-    currency: str
     archived: bool
+    data: ProductUpdatedData
 
 
-#: The fields that a sender chooses.
-DESCRIPTION = ("name", "department", "category", "brand", "price_minor", "currency")
-
-
-def create(sku: str, description: Mapping[str, Any], context: Context) -> Event:
-    """A new product. That its sku is free is the store's to find out."""
-    return context.event(
-        "ProductCreated", sku, 1, {"sku": sku, **{name: description[name] for name in DESCRIPTION}}
-    )
+def create(sku: str, description: Mapping[str, Any], context: Context) -> ProductCreated:
+    """A new product. `description` has all its other fields. That its sku is free is the store's to find out."""
+    data = cast("ProductCreatedData", {"sku": sku, **description})
+    return context.event("ProductCreated", sku, 1, data)
 
 
 def update(
     sku: str, product: Product | None, changes: Mapping[str, Any], expected: int | None, context: Context
-) -> Event:
+) -> ProductUpdated:
     """Sets the fields in `changes`. `expected` is the version that the sender saw; None if any will do."""
     product = _changeable(sku, product, expected)
-    return context.event("ProductUpdated", sku, product.version + 1, {**_data(product), **changes})
+    data = cast("ProductUpdatedData", {**product.data, **changes})
+    return context.event("ProductUpdated", sku, product.version + 1, data)
 
 
-def archive(sku: str, product: Product | None, expected: int | None, context: Context) -> Event:
+def archive(sku: str, product: Product | None, expected: int | None, context: Context) -> ProductArchived:
     """Takes the product out of the shop, for good."""
     product = _changeable(sku, product, expected)
-    return context.event("ProductArchived", sku, product.version + 1, _data(product))
+    return context.event("ProductArchived", sku, product.version + 1, product.data)
 
 
-def evolve(event: Event) -> Product:
+def evolve(event: ProductEvent) -> Product:
     """The product after an event, which carries all of it."""
-    return Product(version=event.version, archived=event.type == "ProductArchived", **event.data)
+    return Product(event.version, event.type == "ProductArchived", event.data)
 
 
 def _changeable(sku: str, product: Product | None, expected: int | None) -> Product:
@@ -60,7 +57,3 @@ def _changeable(sku: str, product: Product | None, expected: int | None) -> Prod
     if product.archived:
         raise Conflict(f"Product {sku} is archived: it can't be changed.")
     return product
-
-
-def _data(product: Product) -> dict[str, Any]:
-    return {"sku": product.sku, **{name: getattr(product, name) for name in DESCRIPTION}}

@@ -5,8 +5,11 @@ from flask_openapi3.openapi import OpenAPI
 from api.catalog import store
 from api.catalog.store import Catalog
 from api.manifest import Resources, Service
+from schemas import product
 from streams.tables import catalog as tables
 from streams.views import catalog as views
+
+TOPICS = (product.TOPIC,)
 
 
 def _create_app(given: Resources) -> OpenAPI:
@@ -21,7 +24,7 @@ SERVICE = Service(
     summary="What can be bought, and for how much.",
     create_app=_create_app,
     paths=("products",),
-    topics=("marea.product",),
+    topics=TOPICS,
     states=store.STATES,
     views=views,
     tables=tables,

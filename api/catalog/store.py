@@ -1,43 +1,37 @@
 """The catalog's SQL."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
+import orjson
 from psycopg2.extensions import cursor as Cursor
 
 from api.catalog import rules
 from api.catalog.rules import Product
 from kernel.outbox import Outbox
-from schemas.event import Event
+from schemas.event import iso_utc
+from schemas.product import TOPIC, ProductCreated, ProductEvent, ProductUpdatedData
 
-_COLUMNS = ", ".join(Product._fields)
+#: What events say of a product, each a column of its name.
+_FIELDS = tuple(ProductUpdatedData.__annotations__)
+_COLUMNS = ", ".join((*_FIELDS, "version", "archived", "updated_at"))
 
-_LOCK = f"SELECT {_COLUMNS} FROM product WHERE sku = %s FOR UPDATE"
+_LOCK = f"SELECT version, archived, {', '.join(_FIELDS)} FROM product WHERE sku = %s FOR UPDATE"
 
 _CREATE = f"""
-INSERT INTO product ({_COLUMNS}, updated_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+INSERT INTO product ({_COLUMNS}) SELECT {_COLUMNS} FROM jsonb_populate_recordset(NULL::product, %s::jsonb)
 ON CONFLICT (sku) DO NOTHING RETURNING sku
 """
 
-_CREATE_MANY = f"""
-INSERT INTO product ({_COLUMNS}, updated_at)
-SELECT * FROM unnest(
-    %s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[],
-    %s::boolean[], %s::timestamptz[])
-ON CONFLICT (sku) DO NOTHING RETURNING sku
-"""
-
-_UPDATE = """
-UPDATE product SET (version, name, department, category, brand, price_minor, currency, archived, updated_at)
-    = (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+_UPDATE = f"""
+UPDATE product SET ({_COLUMNS}) = (SELECT {_COLUMNS} FROM jsonb_populate_record(NULL::product, %s::jsonb))
 WHERE sku = %s RETURNING sku
 """
 
 #: By topic: every aggregate's id and state, ordered by id, in the shape of its view row.
 STATES: Mapping[str, str] = {
-    "marea.product": """
-SELECT sku AS id, jsonb_build_object(
-    'sku', sku, 'version', version, 'name', name, 'department', department, 'category', category,
-    'brand', brand, 'price_minor', price_minor, 'currency', currency, 'archived', archived,
+    TOPIC: """
+SELECT sku AS id, to_jsonb(product) || jsonb_build_object(
     'updated_at', to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) AS state
 FROM product ORDER BY sku COLLATE "C"
 """,
@@ -47,7 +41,7 @@ FROM product ORDER BY sku COLLATE "C"
 class Catalog:
     """The catalog's tables, on a cursor."""
 
-    def __init__(self, cursor: Cursor, outbox: Outbox) -> None:
+    def __init__(self, cursor: Cursor, outbox: Outbox[ProductEvent]) -> None:
         self._cursor = cursor
         self._outbox = outbox
 
@@ -55,26 +49,40 @@ class Catalog:
         """The product, which nobody else changes before the transaction ends."""
         self._cursor.execute(_LOCK, (sku,))
         row = self._cursor.fetchone()
-        return Product(*row) if row else None
+        if row is None:
+            return None
+        version, archived, *values = row
+        return Product(version, archived, cast("ProductUpdatedData", dict(zip(_FIELDS, values, strict=True))))
 
-    def create(self, event: Event) -> bool:
+    def create(self, event: ProductCreated) -> bool:
         """False when the sku is taken."""
-        row = (*rules.evolve(event), event.occurred_at)
-        return self._outbox.change(self._cursor, _CREATE, row, event) is not None
+        return self._outbox.change(self._cursor, _CREATE, (_rows(event),), event) is not None
 
-    def create_many(self, events: Sequence[Event]) -> set[str]:
+    def create_many(self, events: Sequence[ProductCreated]) -> set[str]:
         """Creates the products whose sku is not taken; gives their skus. No two events may be of one sku."""
         if not events:
             return set()
         # In order of sku, so that two batches with the same products wait for each other and do not deadlock.
         events = sorted(events, key=lambda event: event.key)
-        rows = [(*rules.evolve(event), event.occurred_at) for event in events]
-        self._cursor.execute(_CREATE_MANY, [list(column) for column in zip(*rows, strict=True)])
+        self._cursor.execute(_CREATE, (_rows(*events),))
         created = {sku for (sku,) in self._cursor.fetchall()}
         self._outbox.publish(self._cursor, [event for event in events if event.key in created])
         return created
 
-    def update(self, event: Event) -> None:
+    def update(self, event: ProductEvent) -> None:
         """Writes a change of a locked product."""
-        sku, *fields = rules.evolve(event)
-        self._outbox.change(self._cursor, _UPDATE, (*fields, event.occurred_at, sku), event)
+        self._outbox.change(self._cursor, _UPDATE, (orjson.dumps(_row(event)).decode(), event.key), event)
+
+
+def _rows(*events: ProductEvent) -> str:
+    return orjson.dumps([_row(event) for event in events]).decode()
+
+
+def _row(event: ProductEvent) -> dict[str, Any]:
+    product = rules.evolve(event)
+    return {
+        **product.data,
+        "version": product.version,
+        "archived": product.archived,
+        "updated_at": iso_utc(event.occurred_at),
+    }

@@ -5,11 +5,11 @@ from typing import Annotated
 from pydantic import BaseModel, Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from api.inventory.rules import MOST
 from api.web.items import MOST_ITEMS, Each
 from api.web.requests import Body, Headers, Id, Path, Query, Text
+from kernel.limits import MAX_NUMBER
 
-Units = Annotated[int, Field(ge=1, le=MOST)]
+Units = Annotated[int, Field(ge=1, le=MAX_NUMBER)]
 
 
 class NewReceipt(Body):
@@ -34,7 +34,7 @@ class NewAdjustment(Body):
     """What a count found."""
 
     quantity: Annotated[
-        int, Field(ge=-MOST, le=MOST, description="Units found; negative when units are missing.")
+        int, Field(ge=-MAX_NUMBER, le=MAX_NUMBER, description="Units found; negative when units are missing.")
     ]
     reason: Annotated[Text, Field(min_length=1)]
 
@@ -55,7 +55,7 @@ class Sku(Path):
 class Below(Query):
     """Which stock items to list."""
 
-    below: Annotated[int, Field(ge=0, le=MOST, description="Items with fewer units available than this.")]
+    below: Annotated[int, Field(ge=0, le=MAX_NUMBER, description="Items with fewer units available than this.")]
     limit: Annotated[int, Field(ge=1, le=1_000)] = 100
 
 

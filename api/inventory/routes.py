@@ -30,7 +30,8 @@ from kernel.clock import Clock
 from kernel.context import Context
 from kernel.database import Database
 from kernel.refusals import Conflict
-from schemas.event import Event, iso_utc
+from schemas.event import iso_utc
+from schemas.stock import StockEvent, StockReceived
 from streams.engine.reader import Views
 
 
@@ -114,9 +115,9 @@ class _Handlers:
         """Every change of stock, live, from after Last-Event-ID or from now on."""
         return self._stream.reply(header.positions)
 
-    def _receive(self, receipts: Sequence[NewReceiptOf], context: Context) -> list[Event | Conflict]:
+    def _receive(self, receipts: Sequence[NewReceiptOf], context: Context) -> list[StockReceived | Conflict]:
         """What became of each receipt, in one transaction."""
-        outcomes: list[Event | Conflict] = []
+        outcomes: list[StockReceived | Conflict] = []
         with self._database.transaction() as inventory:
             stocks = inventory.lock_or_add({receipt.sku for receipt in receipts})
             for receipt in receipts:
@@ -127,12 +128,12 @@ class _Handlers:
                 else:
                     outcomes.append(event)
                     stocks[receipt.sku] = rules.evolve(event)
-            events = [outcome for outcome in outcomes if isinstance(outcome, Event)]
-            inventory.save(events, (), context.now)
+            events = [outcome for outcome in outcomes if not isinstance(outcome, Conflict)]
+            inventory.save(events, context.now)
         return outcomes
 
 
-def _reply(event: Event) -> Response:
+def _reply(event: StockEvent) -> Response:
     stock = rules.evolve(event)
     row = {**stock._asdict(), "available": stock.available, "updated_at": iso_utc(event.occurred_at)}
     return replies.reply(row, headers={"ETag": replies.etag(stock.version)})

@@ -7,9 +7,12 @@ from api.inventory.store import Inventory
 from api.manifest import Resources, Service
 from kernel.clock import SYSTEM
 from kernel.outbox import Outbox
+from schemas import reservation, stock
 from schemas.registry import codec
 from streams.tables import inventory as tables
 from streams.views import inventory as views
+
+TOPICS = (stock.TOPIC, reservation.TOPIC)
 
 
 def _create_app(given: Resources) -> OpenAPI:
@@ -27,9 +30,9 @@ SERVICE = Service(
     create_app=_create_app,
     paths=("stock",),
     streams=("stock/stream",),
-    topics=("marea.stock", "marea.reservation"),
+    topics=TOPICS,
     states=store.STATES,
-    reactions=reactions.reactions(Outbox(codec), SYSTEM),
+    reactions=reactions.reactions(Outbox("inventory", TOPICS, codec), SYSTEM),
     views=views,
     tables=tables,
     threads=64,  # an open stock stream keeps one

@@ -8,9 +8,10 @@ import orjson
 from psycopg2.extensions import cursor as Cursor
 
 from api.inventory import rules
-from api.inventory.rules import Line, Reservation, Stock
+from api.inventory.rules import Decision, Line, Reservation, Stock
 from kernel.outbox import Outbox
-from schemas.event import Event
+from schemas.reservation import ReservationEvent
+from schemas.stock import StockEvent
 
 # Every transaction locks the stock items it needs in order of sku: two of them wait and do not deadlock.
 _LOCK = "SELECT sku, version, on_hand, reserved FROM stock WHERE sku = ANY(%s) ORDER BY sku FOR UPDATE"
@@ -60,7 +61,7 @@ FROM reservation ORDER BY order_id COLLATE "C"
 class Inventory:
     """The inventory's tables, on a cursor."""
 
-    def __init__(self, cursor: Cursor, outbox: Outbox) -> None:
+    def __init__(self, cursor: Cursor, outbox: Outbox[StockEvent | ReservationEvent]) -> None:
         self._cursor = cursor
         self._outbox = outbox
 
@@ -74,7 +75,7 @@ class Inventory:
         self._cursor.execute(_ADD, (list(skus),))
         return self.lock(skus)
 
-    def change(self, event: Event) -> None:
+    def change(self, event: StockEvent) -> None:
         """Writes one locked stock item and publishes its event."""
         sku, *fields = rules.evolve(event)
         self._outbox.change(self._cursor, _CHANGE, (*fields, event.occurred_at, sku), event)
@@ -87,14 +88,19 @@ class Inventory:
             for order_id, version, status, lines in self._cursor.fetchall()
         }
 
-    def save(self, events: Sequence[Event], reservations: Collection[Reservation], now: datetime) -> None:
-        """Writes what the events say of locked stock items, and reservations; publishes the events."""
-        stocks = rules.stock_after(events).values()
-        if stocks:
-            self._cursor.execute(_SAVE, (now, *_columns(stocks)))
-        if reservations:
-            self._cursor.execute(_KEEP_RESERVATIONS, (now, *_columns(map(_row, reservations))))
-        self._outbox.publish(self._cursor, events)
+    def save(self, events: Sequence[StockEvent], now: datetime) -> None:
+        """Writes what the events say of locked stock items, and publishes them."""
+        if events:
+            self._cursor.execute(_SAVE, (now, *_columns(rules.stock_after(events).values())))
+            self._outbox.publish(self._cursor, events)
+
+    def keep(self, decisions: Sequence[Decision], now: datetime) -> None:
+        """Writes what was decided of reservations and of locked stock items, in order; publishes the events."""
+        if decisions:
+            self.save([event for decision in decisions for event in decision.stock], now)
+            last = {decision.reservation.order_id: decision.reservation for decision in decisions}
+            self._cursor.execute(_KEEP_RESERVATIONS, (now, *_columns(map(_row, last.values()))))
+            self._outbox.publish(self._cursor, [decision.event for decision in decisions])
 
 
 def _row(reservation: Reservation) -> tuple[Any, ...]:

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from api.orders.rules import Status
 from api.web.requests import Body, Headers, Id, Path, Query
+from schemas.order import OrderStatus
 
 
 class NewLine(Body):
@@ -77,7 +77,7 @@ class OrderSummary(BaseModel):
 
     id: str
     version: int
-    status: Status
+    status: OrderStatus
     currency: str
     total_minor: int = Field(description="In minor units of the currency.")
     placed_at: str

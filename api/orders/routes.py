@@ -20,6 +20,7 @@ from kernel.clock import Clock
 from kernel.database import Database
 from kernel.refusals import Conflict, FieldError, Invalid
 from schemas.event import iso_utc
+from schemas.order import OrderPlacedData
 from streams.engine.reader import Views
 
 
@@ -110,7 +111,7 @@ class _Handlers:
         )
 
 
-def _placed(data: dict[str, Any]) -> Response:
+def _placed(data: OrderPlacedData) -> Response:
     """The first answer, from what was stored then: the same bytes each time."""
     placed_at = iso_utc(data["placed_at"])
     row = {

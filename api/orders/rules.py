@@ -2,16 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 from kernel.context import Context
+from kernel.limits import MAX_NUMBER
 from kernel.refusals import Conflict, FieldError, Invalid, Unknown
-from schemas.event import Event
-
-#: The most that any number in events and tables can be: a signed 64-bit integer.
-MOST = 2**63 - 1
-
-Status = Literal["placed", "confirmed", "rejected", "cancelled"]
+from schemas.order import (
+    STATUS,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderConfirmedData,
+    OrderEvent,
+    OrderLine,
+    OrderPlaced,
+    OrderRejected,
+    OrderStatus,
+)
 
 
 class Line(NamedTuple):
@@ -37,7 +43,7 @@ class Order(NamedTuple):
 
     id: str
     version: int
-    status: Status
+    status: OrderStatus
     customer_id: str
     placed_at: datetime
     currency: str
@@ -47,28 +53,32 @@ class Order(NamedTuple):
 
 def place(
     order_id: str, customer_id: str, lines: Sequence[Line], prices: Mapping[str, Price], context: Context
-) -> Event:
+) -> OrderPlaced:
     """An order at the prices of now. Refused when a line can't be priced, naming every such line."""
     errors = _errors(lines, prices)
     if errors:
         raise Invalid("Some lines can't be ordered.", errors)
     total_minor = sum(line.quantity * prices[line.sku].price_minor for line in lines)
-    if total_minor > MOST:
+    if total_minor > MAX_NUMBER:
         raise Invalid(
-            "The total is too large.", [FieldError("lines", f"the total is above {MOST} minor units")]
+            "The total is too large.", [FieldError("lines", f"the total is above {MAX_NUMBER} minor units")]
         )
-    data = {
-        "order_id": order_id,
-        "customer_id": customer_id,
-        "placed_at": context.now,
-        "currency": prices[lines[0].sku].currency,
-        "total_minor": total_minor,
-        "lines": [_priced(line, prices[line.sku]) for line in lines],
-    }
-    return context.event("OrderPlaced", order_id, 1, data)
+    return context.event(
+        "OrderPlaced",
+        order_id,
+        1,
+        {
+            "order_id": order_id,
+            "customer_id": customer_id,
+            "placed_at": context.now,
+            "currency": prices[lines[0].sku].currency,
+            "total_minor": total_minor,
+            "lines": [_priced(line, prices[line.sku]) for line in lines],
+        },
+    )
 
 
-def cancel(order_id: str, order: Order | None, context: Context) -> Event | None:
+def cancel(order_id: str, order: Order | None, context: Context) -> OrderCancelled | None:
     """Takes an order back; None when it has been already."""
     if order is None:
         raise Unknown(f"There is no order {order_id}.")
@@ -76,27 +86,26 @@ def cancel(order_id: str, order: Order | None, context: Context) -> Event | None
         return None
     if order.status == "rejected":
         raise Conflict(f"Order {order_id} was rejected: there is nothing to cancel.")
-    return _next("OrderCancelled", order, {}, context)
+    return context.event("OrderCancelled", order.id, order.version + 1, _summary(order))
 
 
-def confirm(order: Order, context: Context) -> Event | None:
+def confirm(order: Order, context: Context) -> OrderConfirmed | None:
     """Stock is reserved; None when the order is past waiting for it."""
-    return _next("OrderConfirmed", order, {}, context) if order.status == "placed" else None
+    if order.status != "placed":
+        return None
+    return context.event("OrderConfirmed", order.id, order.version + 1, _summary(order))
 
 
-def reject(order: Order, reason: str, context: Context) -> Event | None:
+def reject(order: Order, reason: str, context: Context) -> OrderRejected | None:
     """Stock can't be reserved; None when the order is past waiting for it."""
-    return _next("OrderRejected", order, {"reason": reason}, context) if order.status == "placed" else None
+    if order.status != "placed":
+        return None
+    return context.event("OrderRejected", order.id, order.version + 1, {**_summary(order), "reason": reason})
 
 
-def evolve(order: Order, event: Event) -> Order:
+def evolve(order: Order, event: OrderEvent) -> Order:
     """The order after an event that followed its placing."""
-    statuses: Mapping[str, Status] = {
-        "OrderConfirmed": "confirmed",
-        "OrderRejected": "rejected",
-        "OrderCancelled": "cancelled",
-    }
-    return order._replace(version=event.version, status=statuses[event.type])
+    return order._replace(version=event.version, status=STATUS[event.type])
 
 
 def _errors(lines: Sequence[Line], prices: Mapping[str, Price]) -> list[FieldError]:
@@ -122,7 +131,7 @@ def _errors(lines: Sequence[Line], prices: Mapping[str, Price]) -> list[FieldErr
     return errors
 
 
-def _priced(line: Line, price: Price) -> dict[str, Any]:
+def _priced(line: Line, price: Price) -> OrderLine:
     return {
         "sku": line.sku,
         "name": price.name,
@@ -134,14 +143,13 @@ def _priced(line: Line, price: Price) -> dict[str, Any]:
     }
 
 
-def _next(type_: str, order: Order, data: dict[str, Any], context: Context) -> Event:
-    data = {
+def _summary(order: Order) -> OrderConfirmedData:
+    """What every event after the first says; it is the same for each."""
+    return {
         "order_id": order.id,
         "customer_id": order.customer_id,
         "placed_at": order.placed_at,
         "currency": order.currency,
         "total_minor": order.total_minor,
         "line_count": order.line_count,
-        **data,
     }
-    return context.event(type_, order.id, order.version + 1, data)

@@ -7,9 +7,12 @@ from api.orders import reactions, store
 from api.orders.store import Orders
 from kernel.clock import SYSTEM
 from kernel.outbox import Outbox
+from schemas import order
 from schemas.registry import codec
 from streams.tables import orders as tables
 from streams.views import orders as views
+
+TOPICS = (order.TOPIC,)
 
 
 def _create_app(given: Resources) -> OpenAPI:
@@ -24,9 +27,9 @@ SERVICE = Service(
     summary="Placing orders, and what becomes of them.",
     create_app=_create_app,
     paths=("orders", "customers"),
-    topics=("marea.order",),
+    topics=TOPICS,
     states=store.STATES,
-    reactions=reactions.reactions(Outbox(codec), SYSTEM),
+    reactions=reactions.reactions(Outbox("orders", TOPICS, codec), SYSTEM),
     views=views,
     tables=tables,
     processes=4,

@@ -1,7 +1,7 @@
 """Orders' SQL."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import orjson
 from psycopg2.extensions import cursor as Cursor
@@ -9,21 +9,17 @@ from psycopg2.extensions import cursor as Cursor
 from api.orders import rules
 from api.orders.rules import Order, Price
 from kernel.outbox import Outbox
-from schemas.event import Event, iso_utc
+from schemas.event import iso_utc
+from schemas.order import OrderEvent, OrderLine, OrderPlaced, OrderPlacedData
+from schemas.product import ProductEvent
 
-_PRICES = """
-SELECT sku, name, department, category, brand, price_minor, currency
-FROM price WHERE sku = ANY(%s) AND NOT archived
-"""
+_PRICES = f"SELECT sku, {', '.join(Price._fields)} FROM price WHERE sku = ANY(%s) AND NOT archived"
 
-_COPY_PRICES = """
-INSERT INTO price (sku, version, name, department, category, brand, price_minor, currency, archived)
-SELECT * FROM unnest(
-    %s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[],
-    %s::boolean[])
-ON CONFLICT (sku) DO UPDATE SET (version, name, department, category, brand, price_minor, currency, archived)
-    = (excluded.version, excluded.name, excluded.department, excluded.category, excluded.brand,
-       excluded.price_minor, excluded.currency, excluded.archived)
+_PRICE = ", ".join(("version", *Price._fields, "archived"))
+_COPY_PRICES = f"""
+INSERT INTO price (sku, {_PRICE}) SELECT sku, {_PRICE} FROM jsonb_populate_recordset(NULL::price, %s::jsonb)
+ON CONFLICT (sku) DO UPDATE SET ({_PRICE}) = (SELECT {_PRICE} FROM (SELECT excluded.*) AS new)
+WHERE price.version < excluded.version
 """
 
 _PLACE = """
@@ -76,20 +72,20 @@ FROM orders ORDER BY orders.id
 """,
 }
 
-_LINE = ("sku", "name", "department", "category", "brand", "quantity", "unit_price_minor")
+_LINE = tuple(OrderLine.__annotations__)
 
 
 class Placed(NamedTuple):
     """What was stored when an idempotency key first came: that request's hash, and the event's data."""
 
     request_hash: bytes
-    data: dict[str, Any]
+    data: OrderPlacedData
 
 
 class Orders:
     """Orders' tables, on a cursor."""
 
-    def __init__(self, cursor: Cursor, outbox: Outbox) -> None:
+    def __init__(self, cursor: Cursor, outbox: Outbox[OrderEvent]) -> None:
         self._cursor = cursor
         self._outbox = outbox
 
@@ -98,20 +94,15 @@ class Orders:
         self._cursor.execute(_PRICES, (list(skus),))
         return {sku: Price(*price) for sku, *price in self._cursor.fetchall()}
 
-    def copy_prices(self, products: Sequence[Event]) -> None:
-        """Makes the copy say what the events say; no two may be of one product."""
+    def copy_prices(self, products: Sequence[ProductEvent]) -> None:
+        """Makes the copy say what the events say, unless it knows later ones; no two may be of one product."""
         rows = [
-            (
-                event.key,
-                event.version,
-                *(event.data[name] for name in Price._fields),
-                event.type == "ProductArchived",
-            )
+            {**event.data, "version": event.version, "archived": event.type == "ProductArchived"}
             for event in products
         ]
-        self._cursor.execute(_COPY_PRICES, _columns(rows))
+        self._cursor.execute(_COPY_PRICES, (orjson.dumps(rows).decode(),))
 
-    def place(self, event: Event, idempotency_key: str, request_hash: bytes) -> bool:
+    def place(self, event: OrderPlaced, idempotency_key: str, request_hash: bytes) -> bool:
         """False when the key has been used."""
         data = event.data
         params = (
@@ -151,11 +142,11 @@ class Orders:
         self._cursor.execute(_LOCK, (list(order_ids),))
         return {row[0]: Order(*row) for row in self._cursor.fetchall()}
 
-    def change(self, order: Order, event: Event) -> None:
+    def change(self, order: Order, event: OrderEvent) -> None:
         """Writes what happened to a locked order, and publishes it."""
         self._outbox.change(self._cursor, _CHANGE, (*_changes(order, event), order.id), event)
 
-    def change_many(self, changes: Collection[tuple[Order, Event]]) -> None:
+    def change_many(self, changes: Collection[tuple[Order, OrderEvent]]) -> None:
         """As `change`, for several orders, each once."""
         if changes:
             rows = [(order.id, *_changes(order, event)) for order, event in changes]
@@ -177,14 +168,15 @@ class Orders:
         }
 
 
-def _changes(order: Order, event: Event) -> tuple[Any, ...]:
+def _changes(order: Order, event: OrderEvent) -> tuple[Any, ...]:
     after = rules.evolve(order, event)
-    return after.version, after.status, event.data.get("reason"), event.occurred_at
+    reason = event.data["reason"] if event.type == "OrderRejected" else None
+    return after.version, after.status, reason, event.occurred_at
 
 
-def _lines(text: str) -> list[dict[str, Any]]:
+def _lines(text: str) -> list[OrderLine]:
     """Lines with their fields in the order that events have them in, which jsonb does not keep."""
-    return [{field: line[field] for field in _LINE} for line in orjson.loads(text)]
+    return [cast("OrderLine", {field: line[field] for field in _LINE}) for line in orjson.loads(text)]
 
 
 def _columns(rows: Iterable[tuple[Any, ...]]) -> list[list[Any]]:

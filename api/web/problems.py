@@ -22,6 +22,7 @@ _STATUSES = {
     refusals.Stale: HTTPStatus.PRECONDITION_FAILED,
     refusals.Malformed: HTTPStatus.BAD_REQUEST,
     refusals.Invalid: HTTPStatus.UNPROCESSABLE_ENTITY,
+    refusals.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     refusals.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 

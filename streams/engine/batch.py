@@ -14,11 +14,11 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from kernel.limits import MAX_KEY_BYTES, MAX_NUMBER
 from schemas.codec import Codec, Undecodable
-from schemas.event import Event
+from schemas.event import Event, Topic
 
 #: What the ids begin with under which records are parked whose keys are no aggregate's ids.
 UNREADABLE = "unreadable:"
@@ -38,6 +38,9 @@ _all_match = re.compile(b" ".join(_PATTERNS.values())).fullmatch
 
 #: Keys of at most this many bytes are readable in what aggregate_id makes of them.
 _READABLE_BYTES = 31
+
+
+E = TypeVar("E")
 
 
 class Record(NamedTuple):
@@ -67,7 +70,7 @@ def aggregate_id(record: Record) -> str:
     return _id_of(key) or UNREADABLE + (key.hex() if len(key) <= _READABLE_BYTES else sha256(key).hexdigest())
 
 
-def decode(record: Record, codec: Codec, topic: str) -> Event:
+def decode(record: Record, codec: Codec, topic: Topic[E]) -> E:
     """The event of a record of the topic.
 
     Raises Undecodable, saying what is missing or wrong, UnknownType included, and what the codec raises when the
@@ -88,7 +91,8 @@ def decode(record: Record, codec: Codec, topic: str) -> Event:
     except (KeyError, TypeError, AttributeError):
         raise _fault(envelope) from None
     name = type_.decode()
-    return Event(
+    # Its type is one of the topic's, and its data what the type has: the codec has seen to both.
+    return Event(  # type: ignore[return-value]
         id_.decode(),
         name,
         key,

@@ -5,11 +5,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import Any, Generic
 
-from schemas.event import Event
+from typing_extensions import TypeVar
+
+from schemas.event import Event, Topic
 
 Row = dict[str, Any]
+E = TypeVar("E", default=Any)
 
 
 def _aggregate_id(event: Event) -> str:
@@ -25,7 +28,7 @@ class View:
     """
 
     name: str
-    topic: str
+    topic: Topic
     fold: Callable[[Row | None, Event], Row | None]
     expected: Callable[[Iterable[Row]], Iterator[tuple[str, Row]]]
     key: Callable[[Event], str] = _aggregate_id
@@ -41,7 +44,7 @@ class Table:
     """
 
     name: str
-    topic: str
+    topic: Topic
     rows: Callable[[Event], list[Row]]
     expected: Callable[[Iterable[Row]], Iterator[Row]]
     state_query: str | None = None
@@ -57,7 +60,7 @@ class NotYet(Exception):
 
 
 @dataclass(frozen=True)
-class Reaction:
+class Reaction(Generic[E]):
     """One service's answer to another's events.
 
     `handle(cursor, events)` runs inside the transaction that also moves the position. Its events are in order per
@@ -69,8 +72,8 @@ class Reaction:
 
     name: str
     service: str
-    topic: str
-    handle: Callable[[Any, Sequence[Event]], None]
+    topic: Topic[E]
+    handle: Callable[[Any, Sequence[E]], None]
     expected: Callable[[Iterable[Row]], Iterator[tuple[str, Row]]]
     effects: str
     kind: str = "reaction"

@@ -6,7 +6,7 @@ In a database that has the services' schemas and no relay: nothing of what happe
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import psycopg2
@@ -20,7 +20,9 @@ from kernel.postgres import connect
 from local.layout import Layout, databases
 from local.stack import Stack
 from ops.migrate import make_schemas
+from schemas import order
 from schemas.event import Event
+from schemas.order import OrderPlaced
 from streams.engine import runtime as engine
 from streams.engine.consumer import NotYet, Reaction
 from streams.engine.runtime import Runtime
@@ -56,8 +58,8 @@ class Service:
         """Places an order, for which stock can be reserved, in a transaction that is still open."""
         [placed] = self._renamed(life("marea.order")[:1], order_id)
         connection = connect(self._layout.database_url("orders", DATABASE), "contract", 5)
-        orders = Orders(connection.cursor(), Outbox(lambda: CODEC))
-        orders.place(placed._replace(id=str(uuid4())), order_id, b"")
+        orders = Orders(connection.cursor(), Outbox("orders", (order.TOPIC,), lambda: CODEC))
+        orders.place(cast("OrderPlaced", placed._replace(id=str(uuid4()))), order_id, b"")
         return connection
 
     def runtime(self) -> Runtime:
@@ -85,6 +87,12 @@ class Service:
     def position(self) -> int:
         [(position,)] = self._engine("position", "next_offset")
         return int(position)
+
+    def forget(self) -> None:
+        """As when the engine's tables are lost: the service's own are all that is known."""
+        with self._admin.cursor() as cursor:
+            for table in ENGINE_TABLES:
+                cursor.execute(f"DELETE FROM {self.reaction.service}.{table} WHERE consumer = %s", (self.reaction.name,))
 
     def close(self) -> None:
         self._admin.close()
@@ -136,6 +144,18 @@ def test_duplicates_change_nothing_and_publish_nothing(service: Service, reactio
     assert service.state() == once
     assert service.parked() == []
     assert service.position() == 3 * len(events)
+
+
+@every_reaction
+def test_decisions_are_made_once_whatever_the_engine_remembers(service: Service, reaction: Reaction) -> None:
+    events = service.life()
+    service.handle(events)
+    once = service.state()
+    service.forget()
+    for offset, event in enumerate(events):
+        service.handle([event], start=offset)
+        assert service.state() == once
+    assert (service.parked(), service.position()) == ([], len(events))
 
 
 @every_reaction

@@ -10,7 +10,7 @@ import pytest
 from api.services import tables
 from kernel import settings
 from local.stack import Stack
-from schemas.event import Event
+from schemas.event import Event, Topic
 from streams.engine.consumer import Reaction, Row, View
 from streams.engine.stores import Parked, Progress, Store, Wanted, Write
 from streams.engine.stores.clickhouse import ClickHouseStore, create_generation, generation_table
@@ -53,7 +53,7 @@ class Memory(Subject):
 class InRedis(Subject):
     def __init__(self) -> None:
         self._client = connect_redis(settings.redis_url())
-        self._view = View(f"contract-{uuid4()}", "", lambda row, event: row, lambda states: iter(()), rank="n")
+        self._view = View(f"contract-{uuid4()}", Topic(""), lambda row, event: row, lambda states: iter(()), rank="n")
 
     def open(self) -> Store:
         return RedisStore(self._client, self._view, GENERATION)
@@ -77,7 +77,7 @@ class InPostgres(Subject):
         self._execute("DROP TABLE IF EXISTS orders.contract")
         self._execute("CREATE TABLE orders.contract (name text PRIMARY KEY)")
         self._execute("GRANT SELECT, INSERT ON orders.contract TO orders")
-        self._reaction = Reaction(f"contract-{uuid4()}", "orders", "", self._handle, lambda states: iter(()), "")
+        self._reaction = Reaction(f"contract-{uuid4()}", "orders", Topic(""), self._handle, lambda states: iter(()), "")
 
     def open(self) -> Store:
         return PostgresStore(settings.database_url("orders"), self._reaction)

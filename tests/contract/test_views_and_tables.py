@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import orjson
 import pytest
@@ -133,6 +134,6 @@ def test_two_aggregates_do_not_touch_each_other(view: View) -> None:
         assert together.rows[0][key] == row
 
 
-def _renamed(event: Event) -> dict[str, object]:
+def _renamed(event: Event) -> Any:
     own = {"sku", "order_id", "customer_id"} & event.data.keys()
     return event.data | dict.fromkeys(own, "stranger")

@@ -1,6 +1,6 @@
 """The rules of the inventory: given stock, when a command comes, then these events or a refusal."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 import pytest
 from hypothesis import given
@@ -8,10 +8,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from api.inventory import rules
-from api.inventory.rules import MOST, Decision, Line, Reservation, Stock
+from api.inventory.rules import Decision, Line, Reservation, Stock
+from kernel.limits import MAX_NUMBER
 from kernel.refusals import Conflict, Refused, Unknown
-from schemas.event import Event
+from schemas.stock import StockEvent
 from tests.unit.contexts import context
+
+
+def reserve(lines: list[Line], stocks: Mapping[str, Stock], order_id: str = "order") -> Decision:
+    """For an order that has no answer yet."""
+    decision = rules.reserve(order_id, lines, None, stocks, context())
+    assert decision is not None
+    return decision
+
 
 MILK = Stock("milk", version=4, on_hand=10, reserved=3)
 BREAD = Stock("bread", version=1, on_hand=2)
@@ -29,11 +38,11 @@ def test_the_first_receipt_makes_version_1() -> None:
 
 
 def test_more_than_can_be_counted_is_refused() -> None:
-    assert rules.evolve(rules.receive(MILK, MOST - 10, context())).on_hand == MOST
+    assert rules.evolve(rules.receive(MILK, MAX_NUMBER - 10, context())).on_hand == MAX_NUMBER
     with pytest.raises(Conflict, match="counted"):
-        rules.receive(MILK, MOST - 9, context())
+        rules.receive(MILK, MAX_NUMBER - 9, context())
     with pytest.raises(Conflict, match="counted"):
-        rules.adjust("milk", MILK, MOST - 9, "found", context())
+        rules.adjust("milk", MILK, MAX_NUMBER - 9, "found", context())
 
 
 def test_an_adjustment_changes_what_is_on_hand_and_says_why() -> None:
@@ -54,14 +63,14 @@ def test_stock_that_was_never_received_cannot_be_adjusted() -> None:
 
 
 def test_a_reservation_promises_every_line() -> None:
-    decision = rules.reserve("order", [Line("milk", 7), Line("bread", 1)], STOCKS, context())
+    decision = reserve([Line("milk", 7), Line("bread", 1)], STOCKS)
     assert decision.reservation == Reservation("order", 1, "made", [Line("milk", 7), Line("bread", 1)])
-    assert [(event.type, event.key, event.version) for event in decision.events] == [
+    assert [(event.type, event.key, event.version) for event in decision.stock] == [
         ("StockReserved", "milk", 5),
         ("StockReserved", "bread", 2),
-        ("ReservationMade", "order", 1),
     ]
-    assert decision.events[0].data == {
+    assert decision.event[1:4] == ("ReservationMade", "order", 1)
+    assert decision.stock[0].data == {
         "sku": "milk",
         "order_id": "order",
         "quantity": 7,
@@ -72,11 +81,11 @@ def test_a_reservation_promises_every_line() -> None:
 
 def test_one_line_that_is_short_refuses_all_and_says_which() -> None:
     lines = [Line("milk", 8), Line("bread", 1), Line("wine", 1)]
-    decision = rules.reserve("order", lines, STOCKS, context())
+    decision = reserve(lines, STOCKS)
     assert decision.reservation.status == "refused"
-    [event] = decision.events
-    assert (event.type, event.key, event.version) == ("ReservationRefused", "order", 1)
-    assert event.data == {
+    assert decision.stock == []
+    assert decision.event[1:4] == ("ReservationRefused", "order", 1)
+    assert decision.event.data == {
         "order_id": "order",
         "reason": "not enough stock",
         "shortages": [
@@ -87,22 +96,30 @@ def test_one_line_that_is_short_refuses_all_and_says_which() -> None:
 
 
 def test_a_release_frees_what_was_promised_once() -> None:
-    made = rules.reserve("order", [Line("milk", 7)], STOCKS, context())
-    stocks = STOCKS | rules.stock_after(made.events)
+    made = reserve([Line("milk", 7)], STOCKS)
+    stocks = STOCKS | rules.stock_after(made.stock)
     released = rules.release(made.reservation, stocks, context())
     assert released is not None
-    assert [(event.type, event.version) for event in released.events] == [
-        ("StockReleased", 6),
-        ("ReservationReleased", 2),
-    ]
-    assert rules.stock_after(released.events)["milk"] == MILK._replace(version=6)
+    assert [(event.type, event.version) for event in released.stock] == [("StockReleased", 6)]
+    assert released.event[1:4] == ("ReservationReleased", "order", 2)
+    assert rules.stock_after(released.stock)["milk"] == MILK._replace(version=6)
     assert rules.release(released.reservation, stocks, context()) is None
 
 
 def test_there_is_nothing_to_release_where_nothing_was_promised() -> None:
-    refused = rules.reserve("order", [Line("wine", 1)], STOCKS, context())
+    refused = reserve([Line("wine", 1)], STOCKS)
     assert rules.release(refused.reservation, STOCKS, context()) is None
     assert rules.release(None, STOCKS, context()) is None
+
+
+def test_an_order_that_has_its_answer_gets_no_other() -> None:
+    lines = [Line("milk", 1)]
+    for decision in (reserve(lines, STOCKS), reserve([Line("wine", 1)], STOCKS)):
+        assert rules.reserve("order", lines, decision.reservation, STOCKS, context()) is None
+    made = reserve(lines, STOCKS)
+    released = rules.release(made.reservation, STOCKS | rules.stock_after(made.stock), context())
+    assert released is not None
+    assert rules.reserve("order", lines, released.reservation, STOCKS, context()) is None
 
 
 skus = st.sampled_from(["milk", "bread", "wine"])
@@ -115,11 +132,10 @@ orders = st.dictionaries(skus, quantities, min_size=1).map(
 @given(st.dictionaries(skus, st.integers(0, 30)), orders)
 def test_a_reservation_is_made_for_all_lines_or_for_none(on_hand: dict[str, int], lines: list[Line]) -> None:
     stocks = {sku: Stock(sku, 1, units) for sku, units in on_hand.items()}
-    decision = rules.reserve("order", lines, stocks, context())
-    reserved = [event for event in decision.events if event.type == "StockReserved"]
+    decision = reserve(lines, stocks)
     covered = all(line.quantity <= on_hand.get(line.sku, 0) for line in lines)
     assert decision.reservation.status == ("made" if covered else "refused")
-    assert [Line(event.key, event.data["quantity"]) for event in reserved] == (lines if covered else [])
+    assert [Line(event.key, event.data["quantity"]) for event in decision.stock] == (lines if covered else [])
 
 
 class Warehouse(RuleBasedStateMachine):
@@ -140,7 +156,7 @@ class Warehouse(RuleBasedStateMachine):
 
     @rule(lines=orders)
     def reserve(self, lines: list[Line]) -> None:
-        self._decided(rules.reserve(f"order-{len(self.reservations)}", lines, self.stocks, context()), None)
+        self._decided(reserve(lines, self.stocks, f"order-{len(self.reservations)}"), None)
 
     @rule(data=st.data())
     def release(self, data: st.DataObject) -> None:
@@ -163,21 +179,21 @@ class Warehouse(RuleBasedStateMachine):
         assert held == {sku: stock.reserved for sku, stock in self.stocks.items()}
 
     def _decided(self, decision: Decision, number: int | None) -> None:
-        self._happened([event for event in decision.events if event.type.startswith("Stock")])
+        self._happened(decision.stock)
         if number is None:
             self.reservations.append(decision.reservation)
         else:
             assert decision.reservation.version == self.reservations[number].version + 1
             self.reservations[number] = decision.reservation
 
-    def _unless_refused(self, decide: Callable[[], list[Event]]) -> None:
+    def _unless_refused(self, decide: Callable[[], list[StockEvent]]) -> None:
         try:
             events = decide()
         except Refused:
             return
         self._happened(events)
 
-    def _happened(self, events: list[Event]) -> None:
+    def _happened(self, events: Iterable[StockEvent]) -> None:
         for event in events:
             assert event.version == self.stocks.get(event.key, Stock(event.key)).version + 1
             self.stocks[event.key] = rules.evolve(event)

@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.orders import rules
-from api.orders.rules import MOST, Line, Order, Price, Status
+from api.orders.rules import Line, Order, Price
 from kernel.context import Context
+from kernel.limits import MAX_NUMBER
 from kernel.refusals import Conflict, Invalid, Refused, Unknown
-from schemas.event import Event
+from schemas.order import OrderEvent, OrderStatus
 from tests.events import START
 from tests.unit.contexts import context
 
@@ -54,8 +55,8 @@ def test_every_line_that_cannot_be_ordered_is_named() -> None:
 
 
 def test_a_total_that_cannot_be_counted_is_refused() -> None:
-    dear = PRICES | {"milk": PRICES["milk"]._replace(price_minor=MOST // 2)}
-    assert rules.place("order", "7", [Line("milk", 2)], dear, context()).data["total_minor"] == MOST - 1
+    dear = PRICES | {"milk": PRICES["milk"]._replace(price_minor=MAX_NUMBER // 2)}
+    assert rules.place("order", "7", [Line("milk", 2)], dear, context()).data["total_minor"] == MAX_NUMBER - 1
     assert errors_of([Line("milk", 3)], dear)[0][0] == "lines"
 
 
@@ -73,15 +74,15 @@ def test_what_follows_carries_all_that_readers_need() -> None:
     }
 
 
-def confirm(order: Order, context: Context) -> Event | None:
+def confirm(order: Order, context: Context) -> OrderEvent | None:
     return rules.confirm(order, context)
 
 
-def reject(order: Order, context: Context) -> Event | None:
+def reject(order: Order, context: Context) -> OrderEvent | None:
     return rules.reject(order, "not enough stock", context)
 
 
-def cancel(order: Order, context: Context) -> Event | None:
+def cancel(order: Order, context: Context) -> OrderEvent | None:
     return rules.cancel(order.id, order, context)
 
 
@@ -102,7 +103,7 @@ def cancel(order: Order, context: Context) -> Event | None:
     ],
 )
 def test_an_order_goes_only_where_it_may(
-    command: Callable[[Order, Context], Event | None], status: Status, then: Status | None
+    command: Callable[[Order, Context], OrderEvent | None], status: OrderStatus, then: OrderStatus | None
 ) -> None:
     order = ORDER._replace(status=status)
     event = command(order, context())
@@ -118,7 +119,7 @@ def test_a_rejected_order_cannot_be_cancelled_nor_one_that_does_not_exist() -> N
 
 @given(st.lists(st.sampled_from([confirm, reject, cancel])))
 def test_versions_are_contiguous_and_a_final_state_stays(
-    commands: list[Callable[[Order, Context], Event | None]],
+    commands: list[Callable[[Order, Context], OrderEvent | None]],
 ) -> None:
     order = ORDER
     for command in commands:

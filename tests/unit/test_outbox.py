@@ -2,6 +2,19 @@
 
 import re
 from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.catalog.models import Description
+from api.orders.models import NewOrder
+from kernel.limits import MAX_EVENT_BYTES, MAX_KEY_BYTES, MAX_NUMBER
+from kernel.outbox import NotOwned, Outbox
+from kernel.refusals import TooLarge
+from schemas import order
+from schemas.codec import TYPES
+from schemas.event import Event
+from tests.events import CODEC, LINE, START, life
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("schemas", "kernel", "streams", "api", "connectors", "ops", "local", "demo", "cli", "bench")
@@ -18,3 +31,81 @@ def test_nothing_else_inserts_into_an_outbox() -> None:
 
 def test_nothing_has_a_producer_of_its_own() -> None:
     assert sources_with(r"\b(Producer|AIOProducer|SerializingProducer|KafkaProducer)\b") == []
+
+
+class Statements:
+    """A cursor that keeps what it is asked to execute."""
+
+    def __init__(self) -> None:
+        self.executed: list[tuple[str, Any]] = []
+
+    def execute(self, sql: str, params: Any) -> None:
+        self.executed.append((sql, params))
+
+    def fetchone(self) -> None:
+        return None
+
+
+OUTBOX = Outbox[Any]("orders", (order.TOPIC,), lambda: CODEC)
+[PLACED, *_] = life("marea.order")
+[RECEIVED, *_] = life("marea.stock")
+
+
+def refused(event: Event, refusal: type[Exception], match: str) -> None:
+    """Either way to publish it is refused, and nothing is written."""
+    cursor = Statements()
+    with pytest.raises(refusal, match=match):
+        OUTBOX.publish(cursor, [PLACED, event])
+    with pytest.raises(refusal, match=match):
+        OUTBOX.change(cursor, "UPDATE", (), event)
+    assert cursor.executed == []
+
+
+def test_nothing_is_published_in_a_topic_of_another_service() -> None:
+    refused(RECEIVED, NotOwned, r"orders does not own marea\.stock, so it can't publish StockReceived")
+
+
+def test_an_event_that_could_not_be_carried_is_refused() -> None:
+    lines = [LINE | {"name": "a" * 1_000_000}, LINE | {"name": "a" * 1_000_000}]
+    large = PLACED._replace(data=PLACED.data | {"lines": lines})
+    refused(large, TooLarge, r"an event of 2,000,\d+ bytes \(OrderPlaced\), and 2,000,000 is the most")
+
+
+def test_the_largest_event_is_published() -> None:
+    long = [LINE | {"name": "a" * 1_500_000}]
+    spare = MAX_EVENT_BYTES - len(CODEC.encode("OrderPlaced", PLACED.data | {"lines": long}))
+    longest = [LINE | {"name": "a" * (1_500_000 + spare)}]
+    cursor = Statements()
+    OUTBOX.publish(cursor, [PLACED._replace(data=PLACED.data | {"lines": longest})])
+    [(_, columns)] = cursor.executed
+    assert [len(payload) for payload in columns[5]] == [MAX_EVENT_BYTES]
+
+
+def test_a_key_that_no_consumer_would_take_is_refused() -> None:
+    refused(PLACED._replace(key="a" * (MAX_KEY_BYTES + 1)), TooLarge, "An id can have 200 bytes")
+
+
+#: What the API allows: the longest text, in characters of four bytes, the most lines, and the longest id.
+TEXT = "\U0001f41f" * Description.model_json_schema()["properties"]["name"]["maxLength"]
+LINES = NewOrder.model_json_schema()["properties"]["lines"]["maxItems"]
+ID = "a" * 64
+IDS = {"sku", "order_id", "customer_id", "currency"}
+
+
+def largest(schema: Any, field: str = "") -> Any:
+    match schema:
+        case {"type": "record", "fields": fields}:
+            return {each["name"]: largest(each["type"], each["name"]) for each in fields}
+        case {"type": "array", "items": items}:
+            return [largest(items)] * LINES
+        case {"logicalType": "timestamp-micros"}:
+            return START
+        case "string":
+            return ID if field in IDS else TEXT
+    return 2**31 - 1 if schema == "int" else MAX_NUMBER
+
+
+@pytest.mark.parametrize("type_", TYPES)
+def test_whatever_the_api_accepts_can_be_carried(type_: str) -> None:
+    """Events of reactions, too: nobody could be told that one is too large."""
+    assert len(CODEC.encode(type_, largest(TYPES[type_].schema))) <= MAX_EVENT_BYTES

@@ -9,13 +9,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kernel.limits import MAX_KEY_BYTES, MAX_NUMBER
+from schemas import order, stock
 from schemas.bounds import MAX_PARTS
 from schemas.codec import LEARNED, TYPES, Codec, Undecodable, UnknownType
 from schemas.event import Event
 from streams.engine.batch import UNREADABLE, Record, aggregate_id, decode
 from tests.events import CODEC, LIVES, life, record
 
-TOPIC = "marea.order"
+TOPIC = order.TOPIC
 [PLACED, *_] = life(TOPIC)
 WHOLE = record(0, PLACED)
 
@@ -141,7 +142,7 @@ def test_a_value_of_another_type_or_topic_than_the_header_says_is_undecodable() 
     with pytest.raises(Undecodable, match=r"is a marea\.order\.OrderPlaced, not a marea\.order\.OrderConfirmed"):
         event(with_header("type", b"OrderConfirmed"))
     with pytest.raises(Undecodable, match=r"is a marea\.order\.OrderPlaced, not a marea\.stock\.OrderPlaced"):
-        decode(WHOLE, CODEC, "marea.stock")
+        decode(WHOLE, CODEC, stock.TOPIC)
 
 
 def test_what_older_and_newer_code_wrote_is_read_as_ours() -> None:

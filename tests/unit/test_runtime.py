@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.services import tables, views
+from schemas import order
 from schemas.codec import TYPES, Codec
 from schemas.event import Event
 from streams.engine import runtime
@@ -22,7 +23,7 @@ from tests.memory_store import MemoryStore
 ORDERS = life("marea.order")
 #: The store in memory stands for its handler.
 REACTION = Reaction(
-    "test", "orders", "marea.order", lambda cursor, events: None, lambda states: iter(()), "SELECT"
+    "test", "orders", order.TOPIC, lambda cursor, events: None, lambda states: iter(()), "SELECT"
 )
 
 
@@ -109,7 +110,7 @@ def test_a_row_that_can_not_be_stored_parks_its_event_alone() -> None:
         return {"big": 2**80 if event.key == ORDER else 1}
 
     store = MemoryStore()
-    view = View("big", "marea.order", fold, expected=lambda states: iter(()))
+    view = View("big", order.TOPIC, fold, expected=lambda states: iter(()))
     running(store, view).handle([batch([other(ORDERS, "a")[0], *ORDERS, other(ORDERS, "b")[0]])])
     assert sorted(store.rows[0]) == ["a", "b"]
     assert [parked.offset for parked in store.parked[0]] == [1, 2, 3]

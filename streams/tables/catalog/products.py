@@ -3,15 +3,14 @@
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from schemas.event import Event
+from schemas import product
+from schemas.product import ProductEvent
 from streams.engine.consumer import Row
 
-TOPIC = "marea.product"
+TOPIC = product.TOPIC
 
 
-def rows(event: Event) -> list[Row]:
-    if event.type not in ("ProductCreated", "ProductUpdated", "ProductArchived"):
-        return []
+def rows(event: ProductEvent) -> list[Row]:
     return [
         {
             **event.data,

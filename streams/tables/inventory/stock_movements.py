@@ -1,11 +1,12 @@
 """The ledger of the warehouse: one row a change of a stock item."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
-from schemas.event import Event
+from schemas import stock
+from schemas.stock import StockEvent, StockEventType
 from streams.engine.consumer import Row
 
-TOPIC = "marea.stock"
+TOPIC = stock.TOPIC
 
 # A ledger is compared by what its rows add up to; a missing or doubled one changes a count or a sum.
 STATE_QUERY = """
@@ -14,7 +15,7 @@ FROM {table:Identifier} FINAL GROUP BY sku
 """
 
 # Event type: the kind of movement, and the signs with which its quantity changes on hand and reserved.
-_KINDS = {
+_KINDS: Mapping[StockEventType, tuple[str, int, int]] = {
     "StockReceived": ("received", 1, 0),
     "StockAdjusted": ("adjusted", 1, 0),
     "StockReserved": ("reserved", 0, 1),
@@ -22,9 +23,7 @@ _KINDS = {
 }
 
 
-def rows(event: Event) -> list[Row]:
-    if event.type not in _KINDS:
-        return []
+def rows(event: StockEvent) -> list[Row]:
     kind, on_hand_sign, reserved_sign = _KINDS[event.type]
     quantity = event.data["quantity"]
     return [
@@ -32,8 +31,8 @@ def rows(event: Event) -> list[Row]:
             "sku": event.key,
             "version": event.version,
             "kind": kind,
-            "order_id": event.data.get("order_id", ""),
-            "reason": event.data.get("reason", ""),
+            "order_id": _order_id(event),
+            "reason": event.data["reason"] if event.type == "StockAdjusted" else "",
             "on_hand_delta": on_hand_sign * quantity,
             "reserved_delta": reserved_sign * quantity,
             "on_hand": event.data["on_hand"],
@@ -45,3 +44,10 @@ def rows(event: Event) -> list[Row]:
 
 def expected(states: Iterable[Row]) -> Iterator[Row]:
     return ({name: state[name] for name in ("sku", "version", "on_hand", "reserved")} for state in states)
+
+
+def _order_id(event: StockEvent) -> str:
+    match event.type:
+        case "StockReserved" | "StockReleased":
+            return event.data["order_id"]
+    return ""

@@ -2,33 +2,36 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from typing import cast
 
-from schemas.event import Event
+from schemas import order
+from schemas.order import OrderEvent, OrderPlacedData
 from streams.engine.consumer import Row
 
-TOPIC = "marea.order"
+TOPIC = order.TOPIC
 
 
-def rows(event: Event) -> list[Row]:
+def rows(event: OrderEvent) -> list[Row]:
     if event.type != "OrderPlaced":
         return []
-    return [_row(event.key, event.data, line, number) for number, line in enumerate(event.data["lines"], 1)]
+    return list(_rows(event.key, event.data))
 
 
 def expected(states: Iterable[Row]) -> Iterator[Row]:
     for state in states:
         placed = {**state, "placed_at": datetime.fromisoformat(state["placed_at"])}
-        yield from (_row(state["id"], placed, line, number) for number, line in enumerate(state["lines"], 1))
+        yield from _rows(state["id"], cast("OrderPlacedData", placed))
 
 
-def _row(order_id: str, order: Row, line: Row, number: int) -> Row:
-    return {
-        "order_id": order_id,
-        "line": number,
-        # Lines are those of the first event and never change.
-        "version": 1,
-        "customer_id": order["customer_id"],
-        **line,
-        "currency": order["currency"],
-        "placed_at": order["placed_at"],
-    }
+def _rows(order_id: str, placed: OrderPlacedData) -> Iterator[Row]:
+    for number, line in enumerate(placed["lines"], 1):
+        yield {
+            "order_id": order_id,
+            "line": number,
+            # Lines are those of the first event and never change.
+            "version": 1,
+            "customer_id": placed["customer_id"],
+            **line,
+            "currency": placed["currency"],
+            "placed_at": placed["placed_at"],
+        }

@@ -3,16 +3,14 @@
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from schemas.event import Event
+from schemas import order
+from schemas.order import STATUS, OrderEvent
 from streams.engine.consumer import Row
-from streams.views.orders.order import STATUS
 
-TOPIC = "marea.order"
+TOPIC = order.TOPIC
 
 
-def rows(event: Event) -> list[Row]:
-    if event.type not in STATUS:
-        return []
+def rows(event: OrderEvent) -> list[Row]:
     data = event.data
     return [
         {
@@ -20,10 +18,10 @@ def rows(event: Event) -> list[Row]:
             "version": event.version,
             "customer_id": data["customer_id"],
             "status": STATUS[event.type],
-            "reason": data.get("reason", ""),
+            "reason": event.data["reason"] if event.type == "OrderRejected" else "",
             "currency": data["currency"],
             "total_minor": data["total_minor"],
-            "line_count": len(data["lines"]) if event.type == "OrderPlaced" else data["line_count"],
+            "line_count": len(event.data["lines"]) if event.type == "OrderPlaced" else event.data["line_count"],
             "placed_at": data["placed_at"],
             "updated_at": event.occurred_at,
         }

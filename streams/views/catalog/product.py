@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable, Iterator
 
-from schemas.event import Event, iso_utc
+from schemas import product
+from schemas.event import iso_utc
+from schemas.product import ProductEvent
 from streams.engine.consumer import Row
 
-TOPIC = "marea.product"
+TOPIC = product.TOPIC
 
 
-def fold(row: Row | None, event: Event) -> Row | None:
-    if event.type not in ("ProductCreated", "ProductUpdated", "ProductArchived"):
-        return row
+def fold(row: Row | None, event: ProductEvent) -> Row | None:
     return {
         **event.data,
         "version": event.version,

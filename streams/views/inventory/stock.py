@@ -2,16 +2,17 @@
 
 from collections.abc import Iterable, Iterator
 
-from schemas.event import Event, iso_utc
+from schemas import stock
+from schemas.event import iso_utc
+from schemas.stock import StockEvent
 from streams.engine.consumer import Row
 
-TOPIC = "marea.stock"
+TOPIC = stock.TOPIC
+
 RANK = "available"
 
 
-def fold(row: Row | None, event: Event) -> Row | None:
-    if event.type not in ("StockReceived", "StockAdjusted", "StockReserved", "StockReleased"):
-        return row
+def fold(row: Row | None, event: StockEvent) -> Row | None:
     on_hand, reserved = event.data["on_hand"], event.data["reserved"]
     return {
         "sku": event.key,

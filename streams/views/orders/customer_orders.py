@@ -5,21 +5,21 @@ Orders are spread over partitions by their own ids, so a customer has a row in s
 
 from collections.abc import Iterable, Iterator
 
-from schemas.event import Event, iso_utc
+from schemas import order
+from schemas.event import iso_utc
+from schemas.order import STATUS, OrderEvent
 from streams.engine.consumer import Row
-from streams.views.orders.order import STATUS
 
-TOPIC = "marea.order"
+TOPIC = order.TOPIC
+
 _FIELDS = ("version", "status", "currency", "total_minor", "placed_at")
 
 
-def key(event: Event) -> str:
-    return str(event.data.get("customer_id", event.key))
+def key(event: OrderEvent) -> str:
+    return event.data["customer_id"]
 
 
-def fold(row: Row | None, event: Event) -> Row | None:
-    if event.type not in STATUS:
-        return row
+def fold(row: Row | None, event: OrderEvent) -> Row | None:
     return {
         **(row or {}),
         event.key: {

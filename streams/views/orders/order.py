@@ -2,21 +2,15 @@
 
 from collections.abc import Iterable, Iterator
 
-from schemas.event import Event, iso_utc
+from schemas import order
+from schemas.event import iso_utc
+from schemas.order import STATUS, OrderEvent
 from streams.engine.consumer import Row
 
-TOPIC = "marea.order"
-STATUS = {
-    "OrderPlaced": "placed",
-    "OrderConfirmed": "confirmed",
-    "OrderRejected": "rejected",
-    "OrderCancelled": "cancelled",
-}
+TOPIC = order.TOPIC
 
 
-def fold(row: Row | None, event: Event) -> Row | None:
-    if event.type not in STATUS:
-        return row
+def fold(row: Row | None, event: OrderEvent) -> Row | None:
     if event.type == "OrderPlaced":
         row = {
             "id": event.key,
@@ -32,7 +26,7 @@ def fold(row: Row | None, event: Event) -> Row | None:
         **row,
         "version": event.version,
         "status": STATUS[event.type],
-        "reason": event.data.get("reason"),
+        "reason": event.data["reason"] if event.type == "OrderRejected" else None,
         "updated_at": iso_utc(event.occurred_at),
     }
 
