@@ -14,7 +14,7 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from schemas.codec import TYPES, Codec, EventType, Undecodable
 
-COMPATIBILITY = "BACKWARD_TRANSITIVE"
+COMPATIBILITY = "FULL_TRANSITIVE"
 
 
 class IncompatibleSchema(Exception):
@@ -24,7 +24,8 @@ class IncompatibleSchema(Exception):
 def register(url: str) -> dict[str, int]:
     """Registers every .avsc that the registry does not have yet; gives the ids by event type.
 
-    Raises IncompatibleSchema when a changed schema can't read every earlier version's events.
+    Raises IncompatibleSchema when a changed schema can't read what every earlier version wrote, or the other way
+    round: topics are kept for ever, and old and new code read them at the same time.
     """
     with _client(url) as client:
         client.set_compatibility(level=COMPATIBILITY)
@@ -40,7 +41,7 @@ def register_one(client: SchemaRegistryClient, event_type: EventType) -> int:
             raise
         raise IncompatibleSchema(
             f"schemas/{event_type.name}.avsc is not {COMPATIBILITY} with what is registered as"
-            f" {_subject(event_type)}: give a new field a default, or make a new event type. {error}"
+            f" {_subject(event_type)}: give a new field a default, take none away that has none, or make a new event type. {error}"
         ) from error
 
 

@@ -59,6 +59,9 @@ def test_an_incompatible_schema_is_refused_and_a_compatible_one_is_not(client: S
     needed = record | {"fields": [*record["fields"], {"name": "channel", "type": "string"}]}
     with pytest.raises(registry.IncompatibleSchema, match="give a new field a default"):
         registry.register_one(client, confirmed._replace(text=json.dumps(needed)))
+    missing = record | {"fields": record["fields"][:-1]}  # which old readers need
+    with pytest.raises(registry.IncompatibleSchema, match="take none away"):
+        registry.register_one(client, confirmed._replace(text=json.dumps(missing)))
     probe = confirmed._replace(name="Probe")
     first = record | {"name": "Probe"}
     defaulted = first | {
@@ -124,6 +127,21 @@ def test_a_services_role_reaches_its_own_schema_only(service: str) -> None:
         with connection.cursor() as cursor, pytest.raises(psycopg2.errors.InsufficientPrivilege):
             cursor.execute(statement)
         connection.close()
+
+
+@pytest.mark.parametrize(
+    ("service", "own", "foreign"),
+    [("orders", "order", "stock"), ("catalog", "product", "order"), ("inventory", "reservation", "product")],
+)
+def test_an_outbox_takes_no_event_of_a_topic_of_another_service(service: str, own: str, foreign: str) -> None:
+    insert = """INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload, occurred_at)
+                VALUES (gen_random_uuid(), %s, 'milk', 'Any', 1, '', now())"""
+    with closing(psycopg2.connect(settings.database_url(service))) as connection, connection.cursor() as cursor:
+        with pytest.raises(psycopg2.errors.CheckViolation, match="owned"):
+            cursor.execute(insert, (foreign,))
+        connection.rollback()
+        cursor.execute(insert, (own,))
+        connection.rollback()
 
 
 def test_the_relays_role_reads_the_outboxes_and_nothing_else(stack: Stack) -> None:
