@@ -6,7 +6,7 @@ from typing import Any, Generic, NamedTuple
 import orjson
 from typing_extensions import TypeVar
 
-Type_co = TypeVar("Type_co", bound=str, covariant=True, default=str)
+Type_co = TypeVar("Type_co", bound=str, covariant=True, default=Any)
 Data_co = TypeVar("Data_co", covariant=True, default=Any)
 
 

@@ -15,7 +15,7 @@ from api.catalog import rules as catalog
 from api.catalog.rules import Product
 from api.catalog.store import Catalog
 from api.inventory import rules as inventory
-from api.inventory.rules import Reservation, Stock
+from api.inventory.rules import Decision, Reservation, Stock
 from api.inventory.store import Inventory
 from api.orders import rules as orders
 from api.orders.rules import Order, Price
@@ -98,20 +98,25 @@ class MemoryInventory(Inventory):
         return self.lock(skus)
 
     def change(self, event: Event) -> None:
-        self.save([event], (), event.occurred_at)
+        self.save([event], event.occurred_at)
 
     def reservations(self, order_ids: Collection[str]) -> dict[str, Reservation]:
         return {order_id: self.kept[order_id] for order_id in order_ids if order_id in self.kept}
 
-    def save(self, events: Sequence[Event], reservations: Collection[Reservation], now: datetime) -> None:
+    def save(self, events: Sequence[Event], now: datetime) -> None:
         self.published.add(events)
         self.stocks |= inventory.stock_after(events)
-        self.kept |= {reservation.order_id: reservation for reservation in reservations}
+
+    def keep(self, decisions: Sequence[Decision], now: datetime) -> None:
+        for decision in decisions:
+            self.save(decision.stock, now)
+            self.published.add([decision.event])
+            self.kept[decision.reservation.order_id] = decision.reservation
 
 
 class MemoryOrders(Orders):
     def __init__(self) -> None:
-        self.copied: dict[str, tuple[Price, bool]] = {}
+        self.copied: dict[str, tuple[int, Price, bool]] = {}
         self.orders: dict[str, Order] = {}
         self.rows: dict[str, dict[str, Any]] = {}
         self.by_key: dict[str, Placed] = {}
@@ -119,12 +124,14 @@ class MemoryOrders(Orders):
 
     def prices(self, skus: Collection[str]) -> dict[str, Price]:
         known = {sku: self.copied[sku] for sku in skus if sku in self.copied}
-        return {sku: price for sku, (price, is_archived) in known.items() if not is_archived}
+        return {sku: price for sku, (_, price, is_archived) in known.items() if not is_archived}
 
     def copy_prices(self, products: Sequence[Event]) -> None:
         for event in products:
             price = Price(**{name: event.data[name] for name in Price._fields})
-            self.copied[event.key] = (price, event.type == "ProductArchived")
+            known, *_ = self.copied.get(event.key, (0, None, None))
+            if event.version > known:
+                self.copied[event.key] = (event.version, price, event.type == "ProductArchived")
 
     def place(self, event: Event, idempotency_key: str, request_hash: bytes) -> bool:
         if idempotency_key in self.by_key:

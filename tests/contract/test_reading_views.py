@@ -10,6 +10,7 @@ import pytest
 from kernel import settings
 from kernel.partition import partition_of
 from local.stack import Stack
+from schemas.event import Topic
 from streams.engine.consumer import Row, View
 from streams.engine.reader import Views
 from streams.engine.stores import Write
@@ -30,7 +31,7 @@ class Subject(NamedTuple):
 
 @pytest.fixture(params=["memory", "redis"])
 def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
-    view = View(f"contract-{uuid4()}", "", lambda row, event: row, lambda states: iter(()), rank="n")
+    view = View(f"contract-{uuid4()}", Topic(""), lambda row, event: row, lambda states: iter(()), rank="n")
     if request.param == "memory":
         memory = MemoryViews([view], PARTITIONS)
         yield Subject(view.name, memory, lambda partition, rows: memory.put(view.name, partition, dict(rows)))

@@ -15,8 +15,9 @@ from api.orders import reactions as settling
 from api.orders import routes as orders
 from api.services import views
 from kernel.clock import Clock
+from kernel.limits import MAX_NUMBER
 from schemas.codec import TYPES
-from schemas.event import iso_utc
+from schemas.event import Event, iso_utc
 from streams.engine.consumer import NotYet
 from tests.events import CODEC, START, life
 from tests.memory_services import MemoryCatalog, MemoryDatabase, MemoryInventory, MemoryOrders, MemoryViews
@@ -76,10 +77,17 @@ class Shop:
                 delivered, store.published[:] = list(store.published), []
                 self._delivered += len(delivered)
                 for event in delivered:
-                    self._views.apply(event, TYPES[event.type].topic)
-                    settling.copy_prices(self.orders, [event])
-                    reserving.reserve_stock(self.inventory, [event], self.clock)
-                    settling.settle_orders(self.orders, [event], self.clock)
+                    self._react(event, TYPES[event.type].topic)
+
+    def _react(self, event: Event, topic: str) -> None:
+        self._views.apply(event, topic)
+        match topic:
+            case "marea.product":
+                settling.copy_prices(self.orders, [event])
+            case "marea.order":
+                reserving.reserve_stock(self.inventory, [event], self.clock)
+            case "marea.reservation":
+                settling.settle_orders(self.orders, [event], self.clock)
 
     def stocked(self) -> None:
         """Ten milks and ten breads, which orders know."""
@@ -128,11 +136,24 @@ def test_each_of_many_products_has_its_own_result(shop: Shop) -> None:
     assert [event.key for event in shop.catalog.published] == ["milk", "bread"]
 
 
+def test_the_largest_number_is_taken_and_told_exactly(shop: Shop) -> None:
+    """JSON readers and Redis's scores have doubles, which are exact up to it."""
+    product = shop.send("POST", "/products", MILK | {"price_minor": MAX_NUMBER})
+    assert (product.status_code, product.get_json()["price_minor"]) == (201, MAX_NUMBER)
+    assert shop.send("POST", "/stock/milk/receipts", {"quantity": MAX_NUMBER}).get_json()["available"] == MAX_NUMBER
+    assert shop.send("POST", "/stock/milk/receipts", {"quantity": 1}).status_code == 409
+    shop.deliver()
+    assert shop.get(f"/stock?below={MAX_NUMBER}") == {"stock": []}
+    shop.send("POST", "/stock/milk/adjustments", {"quantity": -1, "reason": "broken"})
+    shop.deliver()
+    assert [item["available"] for item in shop.get(f"/stock?below={MAX_NUMBER}")["stock"]] == [MAX_NUMBER - 1]
+
+
 def test_stock_is_received_counted_and_listed(shop: Shop) -> None:
     row = {"sku": "milk", "version": 1, "on_hand": 10, "reserved": 0, "available": 10, "updated_at": NOW}
     answer = shop.send("POST", "/stock/milk/receipts", {"quantity": 10})
     assert (answer.status_code, answer.get_json(), answer.headers["ETag"]) == (200, row, '"1"')
-    receipts = [{"sku": "bread", "quantity": 3}, {"sku": "milk", "quantity": 2**63 - 1}, {}]
+    receipts = [{"sku": "bread", "quantity": 3}, {"sku": "milk", "quantity": MAX_NUMBER}, {}]
     results = shop.send("POST", "/stock:receive", {"receipts": receipts}).get_json()["results"]
     assert [result["status"] for result in results] == [200, 409, 422]
 
