@@ -19,8 +19,8 @@ from schemas.bounds import check_bounds
 
 _HEADER = struct.Struct(">bI")
 
-#: Events whose data is kept for the next consumer that reads them, and how large one may be: below 16 MiB in all.
-SHARED, SHARED_BYTES = 4_096, 4_096
+#: The largest event whose data is kept for the next who reads it.
+SHARED_BYTES = 4_096
 
 #: Schemas of the registry, other than those of this folder, that are kept.
 LEARNED = 256
@@ -62,12 +62,13 @@ TOPICS: tuple[str, ...] = tuple(sorted({event_type.topic for event_type in TYPES
 class _Writer(NamedTuple):
     """A schema of the registry: the full name of the type that it describes, and with which schema we read it.
 
-    No reader: written with the very schema that we read with, or of a type that we do not know.
+    No reader: written with the very schema that we read with. What is not known can't be read.
     """
 
     type: str
     schema: Schema
     reader: Schema | None = None
+    is_known: bool = True
 
 
 class Codec:
@@ -75,14 +76,17 @@ class Codec:
 
     `ids` maps each event type to its schema's id. `fetch` gives the text of a schema by id; it raises Undecodable
     when there is no such id, and anything else when the registry is away.
+
+    `shared` is for how many events their data is kept for the next who reads the same bytes: a worker's consumers do
+    within milliseconds of each other. Who reads each event once wants none: keeping it costs a fifth of decoding.
     """
 
-    def __init__(self, ids: Mapping[str, int], fetch: Callable[[int], str]) -> None:
+    def __init__(self, ids: Mapping[str, int], fetch: Callable[[int], str], shared: int = 0) -> None:
         self._prefixes = {name: _HEADER.pack(0, ids[name]) for name in TYPES}
         self._fetch = fetch
         self._own = {ids[each.name]: _Writer(_full_name(each), each.schema) for each in TYPES.values()}
         self._learned = lru_cache(LEARNED)(self._learn)
-        self._shared = lru_cache(SHARED)(self._decode)
+        self._shared = lru_cache(shared)(self._read) if shared else self._read
 
     def encode(self, type_: str, data: Mapping[str, Any]) -> bytes:
         """The bytes of an event; raises when `data` does not fit the type's schema."""
@@ -94,27 +98,31 @@ class Codec:
     def decode(self, topic: str, type_: str, value: bytes | None) -> dict[str, Any]:
         """The data of an event of this type, with defaults for fields that its writer did not know.
 
-        What it gives may be shared by all who ask for the same bytes, and must not be changed: a worker's consumers
-        read the same events within milliseconds of each other.
+        It may be shared by all who ask for the same bytes, and must not be changed.
 
         Raises UnknownType, or Undecodable whatever else may be wrong with the record, a value of another type
         included; and what `fetch` raises when the registry is away, which says nothing about the record.
         """
-        if value is not None and len(value) <= SHARED_BYTES:
-            return self._shared(topic, type_, value)
-        return self._decode(topic, type_, value)
+        if value is None:
+            raise Undecodable("there is no value: a tombstone")
+        read = self._shared if len(value) <= SHARED_BYTES else self._read
+        written, data = read(value)
+        if written != f"{topic}.{type_}":
+            raise Undecodable(f"the value is a {written}, not a {topic}.{type_}")
+        if data is None:
+            raise UnknownType(f"the running code does not know {type_}")
+        return data
 
-    def _decode(self, topic: str, type_: str, value: bytes | None) -> dict[str, Any]:
-        if value is None or len(value) < _HEADER.size:
+    def _read(self, value: bytes) -> tuple[str, dict[str, Any] | None]:
+        """The full name of the value's type, and its data; None when the type is not one of ours."""
+        if len(value) < _HEADER.size:
             raise Undecodable("the value is not in the Confluent wire format: shorter than its header")
         magic, schema_id = _HEADER.unpack_from(value)
         if magic != 0:
             raise Undecodable(f"the value is not in the Confluent wire format: first byte is {magic}, not 0")
         writer = self._own.get(schema_id) or self._learned(schema_id)
-        if writer.type != f"{topic}.{type_}":
-            raise Undecodable(f"the value is a {writer.type}, not a {topic}.{type_}")
-        if type_ not in TYPES:
-            raise UnknownType(f"the running code does not know {type_}")
+        if not writer.is_known:
+            return writer.type, None
         body = BytesIO(value)
         body.seek(_HEADER.size)
         try:
@@ -123,7 +131,7 @@ class Codec:
             raise Undecodable(f"not Avro of schema {schema_id}: {error!r}") from error
         if body.tell() != len(value):
             raise Undecodable(f"not Avro of schema {schema_id}: {len(value) - body.tell()} bytes left over")
-        return cast("dict[str, Any]", data)
+        return writer.type, cast("dict[str, Any]", data)
 
     def _learn(self, schema_id: int) -> _Writer:
         """A schema that is not one of this folder: of an older or newer version, of a newer type, or a foreign one."""
@@ -135,7 +143,7 @@ class Codec:
         except Exception as error:  # whatever a foreign schema may be
             raise Undecodable(f"schema {schema_id} is not one of an event: {error!r}") from error
         known = _BY_FULL_NAME.get(name)
-        return _Writer(name, schema, known.schema if known else None)
+        return _Writer(name, schema, known.schema if known else None, is_known=known is not None)
 
 
 def _full_name(event_type: EventType) -> str:

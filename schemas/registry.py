@@ -45,8 +45,12 @@ def register_one(client: SchemaRegistryClient, event_type: EventType) -> int:
         ) from error
 
 
-def connect(url: str) -> Codec:
-    """A codec for the registered schemas.
+#: Events whose data is kept by the codec that consumers share: below 16 MiB in all.
+SHARED = 4_096
+
+
+def connect(url: str, shared: int = 0) -> Codec:
+    """A codec for the registered schemas; `shared` as in Codec.
 
     Raises LookupError when one is not registered as it stands here, ConnectionError when the registry is away.
     """
@@ -57,13 +61,13 @@ def connect(url: str) -> Codec:
         raise
     except Exception as error:
         raise ConnectionError(f"the schema registry at {url} does not answer: {error}") from error
-    return Codec(ids, partial(_fetch, url))
+    return Codec(ids, partial(_fetch, url), shared)
 
 
 def codec() -> Codec:
     """This process's codec, for the registry at MAREA_REGISTRY_URL; its threads share it."""
     with _LOCK:
-        return _codec(os.environ["MAREA_REGISTRY_URL"])
+        return _codec(os.environ["MAREA_REGISTRY_URL"], SHARED)
 
 
 _LOCK = Lock()

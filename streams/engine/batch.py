@@ -79,9 +79,10 @@ def decode(record: Record, codec: Codec, topic: Topic[E]) -> E:
     key = _id_of(record.key or b"")
     if key is None:
         raise Undecodable("the key is not an aggregate's id")
-    envelope = dict(record.headers or ())
-    if len(envelope) < len(record.headers or ()):
-        _check_once([name for name, _ in record.headers])
+    headers = record.headers or ()
+    envelope = dict(headers)
+    if len(envelope) < len(headers):
+        _check_once([name for name, _ in headers])
     traceparent = envelope.get("traceparent") or b""
     try:
         id_, type_, version = envelope["id"], envelope["type"], envelope["version"]
