@@ -8,13 +8,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from api.services import tables, views
 from kernel.limits import MAX_KEY_BYTES, MAX_NUMBER
 from schemas import order, stock
 from schemas.bounds import MAX_PARTS
 from schemas.codec import LEARNED, TYPES, Codec, Undecodable, UnknownType
 from schemas.event import Event
-from streams.engine.batch import UNREADABLE, Record, aggregate_id, decode
+from streams.engine.batch import UNREADABLE, Batch, Record, aggregate_id, decode
+from streams.engine.consumer import Table, View, consumer_id
+from streams.engine.runtime import Runtime
 from tests.events import CODEC, LIVES, life, record
+from tests.memory_store import MemoryStore
 
 TOPIC = order.TOPIC
 [PLACED, *_] = life(TOPIC)
@@ -104,6 +108,19 @@ def test_any_record_is_an_event_or_undecodable(told: Record, type_: str) -> None
         assert TYPES[found.type].topic == TOPIC
         assert found.data.keys() == {field["name"] for field in TYPES[found.type].schema["fields"]}  # type: ignore[index, call-overload]
         assert found.key == aggregate_id(each)
+
+
+@pytest.mark.parametrize("consumer", [*views().values(), *tables().values()], ids=consumer_id)
+@given(st.lists(st.builds(Record, st.just(0), KEYS, VALUES, HEADERS), min_size=1, max_size=5))
+def test_whatever_comes_a_consumer_applies_or_parks_and_goes_on(consumer: View | Table, told: list[Record]) -> None:
+    first, *_ = life(consumer.topic)
+    records = [each._replace(offset=offset) for offset, each in enumerate([*told, record(0, first)])]
+    store = MemoryStore()
+    runtime = Runtime(consumer, store, REGISTERED)
+    runtime.assign([0])
+    runtime.handle([Batch(0, 0, len(records), records)])
+    assert store.positions[0] == len(records)
+    assert first.key in store.versions[0] or store.records[0] or store.parked[0][-1].key == first.key
 
 
 @given(st.sampled_from([text for text in FOREIGN if "Order" in text]), BODIES)
