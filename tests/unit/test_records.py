@@ -5,7 +5,7 @@ from datetime import UTC
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from api.services import tables, views
@@ -97,6 +97,7 @@ HEADERS = st.one_of(
 TYPE_HEADERS = st.one_of(st.sampled_from([*TYPES, "SomethingNew"]), st.text(max_size=5))
 
 
+@settings(deadline=None)
 @given(st.builds(Record, st.just(0), KEYS, VALUES, HEADERS), TYPE_HEADERS)
 def test_any_record_is_an_event_or_undecodable(told: Record, type_: str) -> None:
     headers = [(name, type_.encode() if name == "type" else value) for name, value in told.headers or ()]
@@ -111,6 +112,7 @@ def test_any_record_is_an_event_or_undecodable(told: Record, type_: str) -> None
 
 
 @pytest.mark.parametrize("consumer", [*views().values(), *tables().values()], ids=consumer_id)
+@settings(deadline=None)
 @given(st.lists(st.builds(Record, st.just(0), KEYS, VALUES, HEADERS), min_size=1, max_size=5))
 def test_whatever_comes_a_consumer_applies_or_parks_and_goes_on(consumer: View | Table, told: list[Record]) -> None:
     first, *_ = life(consumer.topic)
@@ -123,6 +125,7 @@ def test_whatever_comes_a_consumer_applies_or_parks_and_goes_on(consumer: View |
     assert first.key in store.versions[0] or store.records[0] or store.parked[0][-1].key == first.key
 
 
+@settings(deadline=None)
 @given(st.sampled_from([text for text in FOREIGN if "Order" in text]), BODIES)
 def test_no_foreign_schema_is_read_as_one_of_ours(text: str, body: bytes) -> None:
     for type_ in ("OrderPlaced", "OrderConfirmed"):
@@ -257,6 +260,7 @@ def test_a_key_that_is_no_id_is_undecodable(key: bytes | None) -> None:
         event(WHOLE._replace(key=key))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=MAX_KEY_BYTES + 2), st.binary(max_size=MAX_KEY_BYTES + 2))
 @example(b"\xff", UNREADABLE.encode() + b"ff")
 @example(b"a" * (MAX_KEY_BYTES + 1), b"a" * (MAX_KEY_BYTES + 2))
