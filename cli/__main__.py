@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from local.layout import DEFAULT_PORT, Layout
+from local.layout import DEFAULT_PORT, PARTITIONS, PORTS, BadPort, Layout
 
 if TYPE_CHECKING:
     from local.stack import Stack
@@ -17,7 +17,18 @@ cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 Port = Annotated[
     int,
     typer.Option(
-        "--port", envvar="MAREA_PORT", help="The stack's base port: it uses this one and the next 19."
+        "--port",
+        envvar="MAREA_PORT",
+        help=f"The stack's base port: it uses this one and the next {PORTS - 1}.",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        max=PARTITIONS,
+        help="How many Faust workers there are from now on, until chosen anew; 1 at first.",
     ),
 ]
 Quick = Annotated[bool, typer.Option("--quick", help="Just try it: windows too short for figures.")]
@@ -25,11 +36,24 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 
 
 @cli.command()
-def up(port: Port = DEFAULT_PORT) -> None:
-    """Start the stack; what runs already stays as it is."""
+def up(workers: Workers = None, port: Port = DEFAULT_PORT) -> None:
+    """Start the stack, or bring what runs to what the code and the settings say now."""
     from cli import stack as console
 
-    console.up(_stack(port))
+    console.up(_stack(port), workers)
+
+
+@cli.command()
+def restart(
+    name: Annotated[
+        str | None, typer.Argument(help="A program, as `status` names it; all when left out.")
+    ] = None,
+    port: Port = DEFAULT_PORT,
+) -> None:
+    """Stop a program, or all, and bring the stack up."""
+    from cli import stack as console
+
+    console.restart(_stack(port), name)
 
 
 @cli.command()
@@ -178,7 +202,11 @@ def test(context: typer.Context) -> None:
 def _stack(port: int) -> "Stack":
     from local.stack import Stack
 
-    return Stack(Layout(port))
+    try:
+        return Stack(Layout(port))
+    except BadPort as error:
+        typer.echo(f"marea: {error}", err=True)
+        raise typer.Exit(1) from None
 
 
 if __name__ == "__main__":

@@ -3,17 +3,18 @@
 import json
 import os
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from connectors.relay import RelayDown
-from local.program import PortTaken
+from local.program import PortTaken, Unfit
 from local.stack import NotStarted, Report, Stack, tail
 from local.status import describe
+from local.supervisor import NotEnded
 from schemas.registry import IncompatibleSchema
 
 _T = TypeVar("_T")
@@ -24,16 +25,18 @@ output = Console()
 errors = Console(stderr=True)
 
 
-def up(stack: Stack) -> None:
+def up(stack: Stack, workers: int | None) -> None:
     """Starts the stack, showing what becomes ready."""
-    try:
-        seconds = _with_progress("Starting", stack.up)
-    except (NotStarted, PortTaken, RelayDown, IncompatibleSchema) as error:
-        errors.print(str(error), style="red", markup=False, highlight=False)
-        raise typer.Exit(1) from error
-    output.print(
-        f"Ready after {seconds:.1f} s: {stack.layout.environment['MAREA_API_URL']}/docs/", highlight=False
-    )
+    if workers:
+        stack.use_workers(workers)
+    _bring_up(stack, stack.up)
+
+
+def restart(stack: Stack, name: str | None) -> None:
+    """Stops a program, or all, and starts the stack, showing what becomes ready."""
+    if name and name not in stack.programs:
+        _no_such_program(stack, name)
+    _bring_up(stack, lambda report: stack.restart(name, report))
 
 
 def down(stack: Stack) -> None:
@@ -52,13 +55,31 @@ def status(stack: Stack, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(found))
         return
-    table = Table("program", "state", "version", "address", "pid", "MiB", box=None)
+    table = Table(
+        "program",
+        "state",
+        "version",
+        "address",
+        Column("pid", justify="right"),
+        Column("MiB", justify="right"),
+        Column("restarts", justify="right"),
+        box=None,
+    )
     for name, each in found["programs"].items():
         style = "green" if each["state"] == "RUNNING" else "yellow"
-        memory = f"{each['memory_bytes'] / _MIB:.0f}" if each["pid"] else ""
-        state = f"[{style}]{each['state']}[/{style}]"
-        table.add_row(name, state, each["version"], each["address"] or "", str(each["pid"] or ""), memory)
+        table.add_row(
+            name,
+            f"[{style}]{each['state']}[/{style}]",
+            each["version"],
+            each["address"] or "",
+            str(each["pid"] or ""),
+            f"{each['memory_bytes'] / _MIB:.0f}" if each["pid"] else "",
+            str(each["restarts"] or ""),
+        )
     output.print(table)
+    for name, each in found["programs"].items():
+        if each["reason"]:
+            output.print(f"[yellow]{name} does not serve: {escape(each['reason'])}[/yellow]", highlight=False)
     total = sum(each["memory_bytes"] for each in found["programs"].values())
     output.print(f"{total / _MIB:.0f} MiB in all, without counting shared pages twice", highlight=False)
     if isinstance(found["parked"], str):
@@ -70,12 +91,27 @@ def status(stack: Stack, *, as_json: bool) -> None:
 def logs(stack: Stack, name: str, *, follow: bool) -> None:
     """Prints the end of a program's log; with `follow`, what is added too."""
     if name not in stack.programs:
-        errors.print(f"There is no program {name!r}. There are: {', '.join(stack.programs)}", markup=False)
-        raise typer.Exit(1)
+        _no_such_program(stack, name)
     path = stack.layout.log(name)
     if follow:
         os.execvp("tail", ["tail", "-n", str(_LOG_LINES), "-F", str(path)])
     typer.echo(tail(path, _LOG_LINES))
+
+
+def _bring_up(stack: Stack, work: Callable[[Report], float]) -> None:
+    try:
+        seconds = _with_progress("Starting", work)
+    except (NotStarted, NotEnded, PortTaken, Unfit, RelayDown, IncompatibleSchema) as error:
+        errors.print(f"marea: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from error
+    output.print(
+        f"Ready after {seconds:.1f} s: {stack.layout.environment['MAREA_API_URL']}/docs/", highlight=False
+    )
+
+
+def _no_such_program(stack: Stack, name: str) -> NoReturn:
+    errors.print(f"marea: there is no program {name!r}: there are {', '.join(stack.programs)}", markup=False)
+    raise typer.Exit(1)
 
 
 def _with_progress(what: str, work: Callable[[Report], _T]) -> _T:

@@ -1,6 +1,8 @@
 """Where a stack is: its ports, folders, passwords, and the environment that its processes get."""
 
+import hashlib
 import json
+import os
 import secrets
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,12 +15,15 @@ STATE = ROOT / ".marea"
 HOST = "127.0.0.1"
 DEFAULT_PORT = 17000
 PARTITIONS = 4
+#: On two cores two workers carry less than one: more loops share the same time.
+DEFAULT_WORKERS = 1
 
 #: The one database of the local stack. A schema a service; any of them could be a database of its own.
 DATABASE = "marea"
 
 #: Ports of one stack, from its base port on: services have 1 to 50, by their numbers, other programs 51 to 90.
 PORTS = 100
+FIRST_PORT, LAST_PORT = 1_024, 65_536 - PORTS
 _OFFSETS = {
     "nginx": 0,
     "postgresql": 51,
@@ -34,6 +39,10 @@ _OFFSETS = {
 _SECRETS = ("admin", "debezium", "registry", "redis", "clickhouse", "supervisor")
 
 
+class BadPort(ValueError):
+    """No stack can have this base port."""
+
+
 def databases() -> tuple[str, ...]:
     """The names of the services that have a database."""
     return tuple(each.name for each in services() if each.has_database)
@@ -44,6 +53,14 @@ class Layout:
     """One stack, identified by its base port. Several can run side by side."""
 
     port: int
+
+    def __post_init__(self) -> None:
+        """Raises BadPort."""
+        if not FIRST_PORT <= self.port <= LAST_PORT:
+            raise BadPort(
+                f"the base port is {self.port}: choose one from {FIRST_PORT} to {LAST_PORT} with --port or MAREA_PORT;"
+                f" the stack uses {PORTS} ports from there on"
+            )
 
     @property
     def folder(self) -> Path:
@@ -57,13 +74,42 @@ class Layout:
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """What is in the stack's folder, beside its passwords."""
-        return (self.run, self.folder / "data", self.folder / "logs")
+        """What the stack keeps, beside its passwords and settings."""
+        return (self.run, self.folder / "data", self.folder / "logs", self.front)
+
+    @property
+    def front(self) -> Path:
+        """What nginx's workers read and write. Root's are another user's, who need not see our folders."""
+        if os.geteuid() != 0:
+            return self.run / "front"
+        return Path("/run") / f"marea-{self.port}-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}"
 
     @property
     def openapi(self) -> Path:
         """The OpenAPI document of all services."""
-        return self.run / "web" / "v1" / "openapi.json"
+        return self.front / "web" / "v1" / "openapi.json"
+
+    @property
+    def settings_file(self) -> Path:
+        """What was chosen for this stack, and holds until something else is chosen."""
+        return self.folder / "settings.json"
+
+    @property
+    def workers(self) -> int:
+        """How many Faust workers there are."""
+        return self._settings.get("workers", DEFAULT_WORKERS)
+
+    @property
+    def _settings(self) -> dict[str, int]:
+        kept: dict[str, int] = (
+            json.loads(self.settings_file.read_text()) if self.settings_file.exists() else {}
+        )
+        return kept
+
+    def keep_setting(self, name: str, value: int) -> None:
+        """Keeps a choice."""
+        self.make_folders()
+        self.settings_file.write_text(json.dumps(self._settings | {name: value}) + "\n")
 
     def data(self, name: str) -> Path:
         """The data of one program."""
@@ -76,7 +122,7 @@ class Layout:
     def make_folders(self) -> None:
         """Makes the stack's folders; only their owner can read them."""
         for folder in (self.folder, *self.folders):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o711 if folder == self.front else 0o700, parents=True, exist_ok=True)
 
     def port_of(self, name: str) -> int:
         """The port of a program or service."""

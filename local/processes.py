@@ -25,6 +25,11 @@ def tree(pid: int) -> list[int]:
     return found
 
 
+def children(pid: int) -> list[int]:
+    """A process's children."""
+    return [each for each in running() if _parent(each) == pid]
+
+
 def memory_bytes(pid: int) -> int:
     """Resident memory of a process and its descendants; a page that several share counts once (kernel's Pss)."""
     return sum(map(_proportional_bytes, tree(pid)))

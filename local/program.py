@@ -1,6 +1,7 @@
 """What a program of the stack is, and how one tells that it is ready."""
 
 import os
+import re
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,12 +12,17 @@ from urllib.parse import urlsplit
 
 from local.layout import HOST
 from local.processes import running
+from local.sources import digest
 
 READY_TIMEOUT_S = 120.0
 
 
 class NotReady(Exception):
     """The program does not serve yet. The text says what it answered."""
+
+
+class Unfit(Exception):
+    """This machine can't run a program. The text says what is too old or wrong, and what to do."""
 
 
 def nothing() -> None:
@@ -27,9 +33,10 @@ def nothing() -> None:
 class Program:
     """One supervised program.
 
-    `after` names what must be ready before it starts; `prepare` makes its data folder and configuration, and runs
-    right before a start; `check` raises NotReady until the program serves. `user` is the OS user that it must run
-    as when we are root; `stop_signal` makes it end cleanly.
+    `after` names what must be ready before it starts. `examine` raises Unfit when this machine can't run it.
+    `files` are its generated configuration, and `prepare` makes its data folder; both happen right before a start.
+    `sources` are the files that it is made of. `check` raises NotReady until the program serves. `user` is the OS
+    user that it must run as when we are root; `stop_signal` makes it end cleanly.
     """
 
     name: str
@@ -39,7 +46,10 @@ class Program:
     port: int | None = None
     after: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    examine: Callable[[], None] = nothing
+    files: Mapping[Path, str] = field(default_factory=dict)
     prepare: Callable[[], None] = nothing
+    sources: tuple[Path, ...] = ()
     stop_signal: str = "TERM"
     user: str | None = None
 
@@ -48,10 +58,36 @@ class Program:
         """host:port, if it listens."""
         return f"{HOST}:{self.port}" if self.port else None
 
+    def make_ready(self) -> None:
+        """What has to be there before it starts."""
+        for path, text in self.files.items():
+            path.touch(mode=0o600)
+            path.write_text(text)
+        self.prepare()
+
+    def fingerprint(self) -> str:
+        """Of what a start now would run: with another one the program has to be started again."""
+        said = (*self.command, self.version, *(f"{name}={value}" for name, value in self.environment.items()))
+        return digest(self.sources, *said, *(f"{path}: {text}" for path, text in self.files.items()))
+
     def supervised_command(self) -> tuple[str, ...]:
         """The command, made to end when the supervisor dies: nothing of a stack outlives it."""
         as_user = run_as(self.user) if self.user else ()
         return ("setpriv", *as_user, "--pdeathsig", self.stop_signal, "--", *self.command)
+
+
+def at_least(program: str, found: str, needed: tuple[int, ...], why: str) -> None:
+    """Raises Unfit when a program's version is lower than what is needed."""
+    if numbers(found) < needed:
+        raise Unfit(
+            f"{program} {found} is too old: {'.'.join(map(str, needed))} or newer is needed, {why}."
+            " Install a newer one, from its makers' packages for instance, or use a newer system"
+        )
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """The numbers that a version begins with."""
+    return tuple(int(number) for number in re.findall(r"\d+", version.partition("-")[0]))
 
 
 def run_as(user: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import cached_property
 from graphlib import TopologicalSorter
@@ -25,7 +25,7 @@ from local.preparations import Preparation, preparations
 from local.processes import tree
 from local.program import READY_TIMEOUT_S, NotReady, Program, check_port_free
 from local.programs import programs
-from local.supervisor import State, Supervisor
+from local.supervisor import Supervisor
 
 _LOG_TAIL_LINES = 20
 _POLL_S = 0.1
@@ -57,18 +57,22 @@ class Stack:
         return {program.name: program for program in programs(self.layout)}
 
     def up(self, report: Report = silent) -> float:
-        """Starts what does not run; returns when all is ready, with the seconds that it took.
+        """Brings what runs to what the code says; returns when all is ready, with the seconds that it took.
 
-        Raises NotStarted, PortTaken or what a preparation raised; what was started by then stays up, to be looked at.
+        Starts what does not run, and starts again what runs from something else. Raises NotStarted, PortTaken, Unfit
+        or what a preparation raised; what was started by then stays up, to be looked at.
         """
         started_at = time.monotonic()
-        self.layout.make_folders()
+        programs = tuple(self.programs.values())
+        for program in programs:
+            program.examine()
+        self._stop_outdated(programs)
         running = self.running()
-        for program in self.programs.values():
+        for program in programs:
             if program.port and program.name not in running:
                 check_port_free(program.name, program.port)
-        self.supervisor.ensure(tuple(self.programs.values()))
-        nodes: list[Program | Preparation] = [*self.programs.values(), *preparations(self.layout)]
+        self.supervisor.ensure(programs)
+        nodes: list[Program | Preparation] = [*programs, *preparations(self.layout)]
         actions: dict[str, Callable[[], None]] = {}
         for node in nodes:
             actions[node.name] = node.run if isinstance(node, Preparation) else self._starter(node.name)
@@ -77,14 +81,29 @@ class Stack:
 
     def down(self, report: Report = silent) -> None:
         """Stops the stack's programs, each after those that need it. Does nothing when the stack is down."""
-        if not self.supervisor.is_running():
-            return
-        self._stop(self.supervisor.states(), report)
-        self.supervisor.shutdown()
+        if self.supervisor.is_running():
+            self._stop(self.supervisor.states(), report)
+            self.supervisor.shutdown()
+        else:
+            self.supervisor.await_end()  # it may have been killed a moment ago
+
+    def use_workers(self, number: int) -> None:
+        """From the next `up` on there are so many Faust workers."""
+        self.layout.keep_setting("workers", number)
+        self.__dict__.pop("programs", None)
+
+    def restart(self, name: str | None = None, report: Report = silent) -> float:
+        """Stops one program, or all, and brings the stack up. Raises what `up` raises."""
+        if name is None:
+            self.down(report)
+        elif name in self.running():
+            self.stop(name)
+        return self.up(report)
 
     def reset(self, report: Report = silent) -> None:
         """Stops the stack and deletes all that it kept, but for its passwords."""
         self.down(report)
+        self.layout.settings_file.unlink(missing_ok=True)
         for folder in self.layout.folders:
             if folder.exists():
                 shutil.rmtree(folder)
@@ -96,7 +115,7 @@ class Stack:
     def start(self, name: str) -> None:
         """Starts one program that was stopped, and does not wait for it."""
         program = self.programs[name]
-        program.prepare()
+        program.make_ready()
         self.supervisor.start(name)
 
     def stop(self, name: str) -> None:
@@ -141,7 +160,13 @@ class Stack:
 
         return start
 
-    def _stop(self, states: Mapping[str, State], report: Report) -> None:
+    def _stop_outdated(self, programs: Sequence[Program]) -> None:
+        if self.supervisor.is_running() and self.supervisor.is_current():
+            self._stop(self.supervisor.outdated(programs), silent)
+        else:
+            self.down()
+
+    def _stop(self, names: Collection[str], report: Report) -> None:
         """In the order opposite to that of `up`. A preparation takes no time to undo: it only carries order."""
         needs: dict[str, Iterable[str]] = {program.name: program.after for program in self.programs.values()}
         needs |= {preparation.name: preparation.after for preparation in preparations(self.layout)}
@@ -151,8 +176,10 @@ class Stack:
                 needed_by[needed].append(name)
 
         def stopper(name: str) -> Callable[[], None]:
-            return lambda: self.supervisor.stop(name) if name in states else None
+            return lambda: self.supervisor.stop(name) if name in names else None
 
+        for forgotten in set(names) - needs.keys():
+            self.supervisor.stop(forgotten)
         self._run(needed_by, {name: stopper(name) for name in needs}, report)
 
     def _run(

@@ -9,6 +9,8 @@ from local.layout import Layout
 from local.stack import Stack, tail
 
 DEFAULT_TEST_PORT = 18000
+#: Work goes from one to the other when one dies.
+WORKERS = 2
 #: Programs that say why events do not get through, and how many lines of each log a failing test shows.
 TALKERS, LOG_LINES = ("connect", "worker-1", "worker-2"), 20
 
@@ -22,6 +24,7 @@ def stack() -> Iterator[Stack]:
     before = os.environ.copy()
     os.environ.update(layout.environment)
     try:
+        stack.use_workers(WORKERS)
         stack.up()
         yield stack
     finally:

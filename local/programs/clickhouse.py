@@ -6,6 +6,7 @@ from pathlib import Path
 
 from local.layout import Layout
 from local.program import Program, http_get
+from local.sources import python_sources
 
 
 def program(layout: Layout) -> Program:
@@ -17,7 +18,9 @@ def program(layout: Layout) -> Program:
         port=layout.port_of("clickhouse"),
         command=(sys.executable, "-m", "local.chdb_server", str(data)),
         environment=layout.environment_for("CLICKHOUSE_URL"),
-        prepare=lambda: _prepare(layout),
+        files={curl_settings(layout): _curl_settings(layout)},
+        prepare=lambda: layout.data("clickhouse").mkdir(mode=0o700, exist_ok=True),
+        sources=python_sources("local.chdb_server"),
         check=lambda: _check(layout),
     )
 
@@ -27,11 +30,8 @@ def curl_settings(layout: Layout) -> Path:
     return layout.run / "clickhouse.curl"
 
 
-def _prepare(layout: Layout) -> None:
-    layout.data("clickhouse").mkdir(mode=0o700, exist_ok=True)
-    settings = curl_settings(layout)
-    settings.touch(mode=0o600)
-    settings.write_text(
+def _curl_settings(layout: Layout) -> str:
+    return (
         f'url = "http://{layout.address("clickhouse")}/?database=marea"\n'
         f'user = "marea:{layout.secrets["clickhouse"]}"\n'
     )

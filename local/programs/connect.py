@@ -3,7 +3,7 @@
 from connectors import worker
 from local.layout import HOST, Layout
 from local.program import Program, http_get
-from local.programs.java import JARS, kafka_java, pinned_version
+from local.programs.java import JARS, JAVA_SOURCES, kafka_java, pinned_version, properties
 
 _HEAP_MIB = 512
 
@@ -19,9 +19,12 @@ def program(layout: Layout) -> Program:
         port=layout.port_of("connect"),
         command=kafka_java("connect", _HEAP_MIB, main, str(settings)),
         environment={worker.PASSWORD_VARIABLE: layout.secrets["debezium"]},
-        prepare=lambda: worker.write(
-            settings, layout.address("kafka"), HOST, layout.port_of("connect"), plugins
-        ),
+        files={
+            settings: properties(
+                worker.settings(layout.address("kafka"), HOST, layout.port_of("connect"), plugins)
+            )
+        },
+        sources=JAVA_SOURCES,
         after=("kafka",),
         # Answers 404 while it starts.
         check=lambda: _check(layout),

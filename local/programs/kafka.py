@@ -2,13 +2,14 @@
 
 import subprocess
 import uuid
+from pathlib import Path
 
 from confluent_kafka import KafkaException
 
 from kernel.kafka import admin_client
 from local.layout import HOST, Layout
 from local.program import NotReady, Program
-from local.programs.java import kafka_java, pinned_version
+from local.programs.java import JAVA_SOURCES, kafka_java, pinned_version, properties
 
 _HEAP_MIB = 384
 _SETTINGS = """
@@ -55,22 +56,24 @@ def program(layout: Layout) -> Program:
         version=pinned_version("kafka"),
         port=layout.port_of("kafka"),
         command=kafka_java("kafka", _HEAP_MIB, "kafka.Kafka", str(settings)),
-        prepare=lambda: _prepare(layout),
+        files={settings: properties(_settings(layout))},
+        prepare=lambda: _format(layout, settings),
+        sources=JAVA_SOURCES,
         check=lambda: _check(layout),
     )
 
 
-def _prepare(layout: Layout) -> None:
-    data, settings = layout.data("kafka"), layout.run / "kafka.properties"
-    settings.write_text(
-        _SETTINGS.format(
-            host=HOST,
-            port=layout.port_of("kafka"),
-            controller_port=layout.port_of("kafka-controller"),
-            data=data,
-        )
+def _settings(layout: Layout) -> str:
+    return _SETTINGS.format(
+        host=HOST,
+        port=layout.port_of("kafka"),
+        controller_port=layout.port_of("kafka-controller"),
+        data=layout.data("kafka"),
     )
-    if not (data / "meta.properties").exists():
+
+
+def _format(layout: Layout, settings: Path) -> None:
+    if not (layout.data("kafka") / "meta.properties").exists():
         arguments = ("format", "--cluster-id", uuid.uuid4().hex[:22], "--config", str(settings))
         command = kafka_java("kafka-format", _HEAP_MIB, "kafka.tools.StorageTool", *arguments)
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

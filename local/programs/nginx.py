@@ -1,6 +1,7 @@
 """nginx, the front door: one address for all services, their OpenAPI document and the page to try it."""
 
 import os
+import shutil
 import subprocess
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,8 +9,11 @@ from pathlib import Path
 from api.manifest import Service
 from api.services import services
 from local.layout import HOST, Layout
-from local.program import Program, http_get
+from local.program import Program, http_get, numbers
 
+#: The user of root's nginx's workers, as everywhere on Debian: it may do nothing in particular.
+_USER = "www-data"
+_FIRST_WITH_EARLY_LOG = (1, 19, 5)
 _MAX_BODY = "4m"
 _ERRORS = {
     400: "Bad Request",
@@ -44,11 +48,11 @@ http {{
     server_tokens off;
     keepalive_requests 100000;
     client_max_body_size {max_body};
-    client_body_temp_path "{run}/nginx-body";
-    proxy_temp_path "{run}/nginx-proxy";
-    fastcgi_temp_path "{run}/nginx-fastcgi";
-    uwsgi_temp_path "{run}/nginx-uwsgi";
-    scgi_temp_path "{run}/nginx-scgi";
+    client_body_temp_path "{front}/body";
+    proxy_temp_path "{front}/proxy";
+    fastcgi_temp_path "{front}/fastcgi";
+    uwsgi_temp_path "{front}/uwsgi";
+    scgi_temp_path "{front}/scgi";
     proxy_http_version 1.1;
     proxy_set_header Connection "";
     proxy_set_header Host $http_host;
@@ -65,7 +69,7 @@ http {{
         location = / {{ return 302 /docs/; }}
         location = /docs {{ return 302 /docs/; }}
         location = /docs/ {{ root "{web}"; try_files /docs.html =404; default_type text/html; }}
-        location /docs/ {{ alias "{swagger}/"; }}
+        location /docs/ {{ root "{web}"; }}
         location / {{ return 404; }}
     }}
 }}
@@ -87,13 +91,14 @@ _ERROR = """
 
 def program(layout: Layout) -> Program:
     """The front door."""
-    settings = layout.run / "nginx.conf"
+    found, settings = _version(), layout.run / "nginx.conf"
     return Program(
         name="nginx",
-        version=_version(),
+        version=found,
         port=layout.port_of("nginx"),
-        command=("nginx", "-e", "stderr", "-p", str(layout.run), "-c", str(settings)),
-        prepare=lambda: _prepare(layout, settings),
+        command=("nginx", *early_log(found), "-p", str(layout.run), "-c", str(settings)),
+        files={settings: configuration(layout)},
+        prepare=lambda: _prepare(layout),
         after=("openapi", "relay", *(each.name for each in services())),
         check=lambda: _check(layout),
         stop_signal="QUIT",  # ends the requests that are under way first
@@ -105,21 +110,21 @@ def _version() -> str:
     return said.partition("nginx/")[2].split()[0]
 
 
-def _prepare(layout: Layout, settings: Path) -> None:
-    (layout.openapi.parents[1] / "docs.html").write_text(_DOCS)
-    settings.write_text(configuration(layout))
+def early_log(found: str) -> tuple[str, ...]:
+    """Where to write before the settings are read. Older ones try their own log then, and only warn if they can't."""
+    return ("-e", "stderr") if numbers(found) >= _FIRST_WITH_EARLY_LOG else ()
 
 
 def configuration(layout: Layout) -> str:
     """The settings: where each service is, and which paths are whose."""
     return _SETTINGS.format(
-        user="user root;" if os.geteuid() == 0 else "",  # else it could not read below root's folders
+        user=f"user {_USER};" if os.geteuid() == 0 else "",
         run=layout.run,
+        front=layout.front,
+        web=_web(layout),
         host=HOST,
         port=layout.port_of("nginx"),
         max_body=_MAX_BODY,
-        web=layout.openapi.parents[1],
-        swagger=_swagger(),
         upstreams="".join(
             _UPSTREAM.format(service=each.name, address=layout.address(each.name)) for each in services()
         ),
@@ -134,6 +139,19 @@ def configuration(layout: Layout) -> str:
 def _locations(service: Service) -> str:
     streams = [_STREAM.format(path=path, service=service.name) for path in service.streams]
     return "".join([*streams, *(_LOCATION.format(path=path, service=service.name) for path in service.paths)])
+
+
+def _web(layout: Layout) -> Path:
+    """The folder of the files that are served."""
+    return layout.openapi.parents[1]
+
+
+def _prepare(layout: Layout) -> None:
+    web = _web(layout)
+    shutil.copytree(_swagger(), web / "docs", dirs_exist_ok=True)
+    (web / "docs.html").write_text(_DOCS)
+    for path in (web, *web.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)  # whatever our umask is, its workers can read them
 
 
 def _swagger() -> Path:

@@ -2,14 +2,16 @@
 
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import psycopg2
 
 from local.layout import HOST, Layout
-from local.program import NotReady, Program, run_as
+from local.program import NotReady, Program, Unfit, at_least, run_as
 
 _USER = "postgres"
+_OLDEST = (13,)
 
 # The disk is shared by every program of the stack, so checkpoints are few and spread out.
 _SETTINGS = """
@@ -44,22 +46,60 @@ host replication debezium {host}/32 scram-sha-256
 
 def program(layout: Layout) -> Program:
     """One server with every service's schema."""
-    binaries = _newest_binaries()
+    data = layout.data("postgresql")
+    binaries = binaries_for(data, _installed())
     return Program(
         name="postgresql",
-        version=_version(binaries),
+        version=_version(binaries) if binaries else f"{_kept_version(data)}, not installed",
         port=layout.port_of("postgresql"),
-        command=(str(binaries / "postgres"), "-c", f"config_file={layout.run / 'postgresql.conf'}"),
-        prepare=lambda: _prepare(layout, binaries),
+        command=(f"{binaries}/postgres", "-c", f"config_file={layout.run / 'postgresql.conf'}"),
+        examine=lambda: examine(data, _installed()),
+        files={
+            layout.run / "postgresql.conf": _SETTINGS.format(
+                data=data, run=layout.run, host=HOST, port=layout.port_of("postgresql")
+            ),
+            layout.run / "pg_hba.conf": _HBA.format(host=HOST),
+            layout.run / "pg_ident.conf": "",
+        },
+        prepare=lambda: _prepare(layout, data),
         check=lambda: _check(layout),
         stop_signal="INT",  # fast: ends sessions, and shuts down cleanly
         user=_USER,
     )
 
 
-def _newest_binaries() -> Path:
+def _installed() -> Mapping[int, Path]:
+    """The folders of binaries, by major version."""
     found = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/postgres")]
-    return max(found, key=lambda path: int(path.parent.name))
+    return {int(path.parent.name): path for path in found}
+
+
+def _kept_version(data: Path) -> int | None:
+    """The major version that made the data, which no other can read."""
+    kept = data / "PG_VERSION"
+    return int(kept.read_text()) if kept.exists() else None
+
+
+def binaries_for(data: Path, installed: Mapping[int, Path]) -> Path | None:
+    """Those that the data needs, if they are installed; the newest where there is no data yet."""
+    return installed.get(_kept_version(data) or max(installed, default=0))
+
+
+def examine(data: Path, installed: Mapping[int, Path]) -> None:
+    """Raises Unfit."""
+    kept = _kept_version(data)
+    if kept and kept not in installed:
+        raise Unfit(
+            f"the data in {data} was made by PostgreSQL {kept}, which is not installed any more"
+            f" (installed: {', '.join(map(str, sorted(installed))) or 'none'}):"
+            f" install postgresql-{kept}, or delete the stack's data with ./marea reset"
+        )
+    at_least(
+        "PostgreSQL",
+        str(kept or max(installed, default=0)),
+        _OLDEST,
+        "for partitioned tables in publications",
+    )
 
 
 def _version(binaries: Path) -> str:
@@ -69,13 +109,9 @@ def _version(binaries: Path) -> str:
     return said.split()[2]
 
 
-def _prepare(layout: Layout, binaries: Path) -> None:
-    data = layout.data("postgresql")
-    settings = _SETTINGS.format(data=data, run=layout.run, host=HOST, port=layout.port_of("postgresql"))
-    (layout.run / "postgresql.conf").write_text(settings)
-    (layout.run / "pg_hba.conf").write_text(_HBA.format(host=HOST))
-    (layout.run / "pg_ident.conf").write_text("")
-    if not (data / "PG_VERSION").exists():
+def _prepare(layout: Layout, data: Path) -> None:
+    binaries = binaries_for(data, _installed())
+    if binaries and not (data / "PG_VERSION").exists():
         _make_cluster(data, binaries, layout.secrets["admin"])
 
 

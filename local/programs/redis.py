@@ -6,7 +6,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from local.layout import HOST, Layout
-from local.program import NotReady, Program
+from local.program import NotReady, Program, at_least
 
 _SETTINGS = """
 bind {host}
@@ -24,12 +24,15 @@ daemonize no
 def program(layout: Layout) -> Program:
     """One server."""
     settings = layout.run / "redis.conf"
+    found = _version()
     return Program(
         name="redis",
-        version=_version(),
+        version=found,
         port=layout.port_of("redis"),
         command=("redis-server", str(settings)),
-        prepare=lambda: _prepare(layout),
+        examine=lambda: at_least("Redis", found, (6, 2), "for ZRANGE BYSCORE and COPY"),
+        files={settings: _settings(layout)},
+        prepare=lambda: layout.data("redis").mkdir(mode=0o700, exist_ok=True),
         check=lambda: _check(layout),
     )
 
@@ -39,15 +42,13 @@ def _version() -> str:
     return said.partition("v=")[2].split()[0]
 
 
-def _prepare(layout: Layout) -> None:
-    layout.data("redis").mkdir(mode=0o700, exist_ok=True)
-    settings = _SETTINGS.format(
+def _settings(layout: Layout) -> str:
+    return _SETTINGS.format(
         host=HOST,
         port=layout.port_of("redis"),
         password=layout.secrets["redis"],
         data=layout.data("redis"),
     )
-    (layout.run / "redis.conf").write_text(settings)
 
 
 def _check(layout: Layout) -> None:

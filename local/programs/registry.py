@@ -2,7 +2,7 @@
 
 from local.layout import HOST, Layout
 from local.program import Program, http_get
-from local.programs.java import JARS, java, pinned_version
+from local.programs.java import JARS, JAVA_SOURCES, java, pinned_version
 
 _HEAP_MIB = 192
 
@@ -38,6 +38,7 @@ def program(layout: Layout) -> Program:
             "APICURIO_DATASOURCE_PASSWORD": layout.secrets["registry"],
         },
         after=("server",),
+        sources=JAVA_SOURCES,
         check=lambda: _check(layout),
     )
 

@@ -7,11 +7,17 @@ from api.manifest import Service
 from api.services import services
 from local.layout import Layout
 from local.program import Program, http_get
+from local.sources import python_sources
 
 
 def programs(layout: Layout) -> tuple[Program, ...]:
     """One program a service."""
     return tuple(_program(layout, each) for each in services())
+
+
+def manifests() -> tuple[str, ...]:
+    """The modules in which services are declared: whatever asks for services or consumers imports all of them."""
+    return tuple(f"api.{each.name}.service" for each in services())
 
 
 def _program(layout: Layout, service: Service) -> Program:
@@ -29,9 +35,8 @@ def _program(layout: Layout, service: Service) -> Program:
             *("--worker-tmp-dir", "/dev/shm"),  # noqa: S108
             *("--graceful-timeout", "5", "--log-level", "warning"),
         ),
-        environment=layout.environment_for(
-            "PARTITIONS", "KAFKA", "REGISTRY_URL", "REDIS_URL", *database
-        ),
+        environment=layout.environment_for("PARTITIONS", "KAFKA", "REGISTRY_URL", "REDIS_URL", *database),
+        sources=python_sources("api.wsgi", f"api.{service.name}", *manifests()),
         after=("migrations", "schemas", "topics", "redis"),
         check=lambda: _check(layout, service.name),
     )

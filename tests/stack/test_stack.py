@@ -1,16 +1,27 @@
 """The stack itself: what `up`, `status` and `down` promise."""
 
+import os
+import pwd
 import re
+import signal
 import socket
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import requests
 
+from api.services import services
+from kernel import settings
 from local.layout import HOST, PORTS, ROOT, Layout, databases
+from local.processes import children, tree
 from local.program import PortTaken, check_port_free
 from local.stack import Stack
-from tests.stack.shop import eventually
+from local.status import describe
+from streams.engine.reader import Views
+from tests.stack.shop import Shop, eventually
 
 
 def test_up_leaves_what_runs_as_it_is(stack: Stack) -> None:
@@ -29,6 +40,101 @@ def test_a_program_that_dies_is_started_again(stack: Stack, name: str) -> None:
     stack.kill(name)
     eventually(lambda: stack.supervisor.states()[name].pid not in (before, None))
     stack.wait_ready(name)
+
+
+@pytest.mark.parametrize("name", ["catalog", "nginx", "postgresql"])
+def test_a_program_whose_first_process_dies_is_back_on_its_port_and_its_children_are_gone(
+    stack: Stack, name: str
+) -> None:
+    pid = stack.supervisor.states()[name].pid
+    assert pid
+    before = eventually(lambda: tree(pid) if len(tree(pid)) > 1 else None)
+    restarts = stack.supervisor.restarts()[name]
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: stack.supervisor.states()[name].pid not in (pid, None))
+    assert not [each for each in before if Path(f"/proc/{each}").exists()]
+    stack.wait_ready(name, timeout_s=30)
+    assert stack.supervisor.restarts()[name] == restarts + 1
+
+
+def test_status_tells_a_program_that_serves_from_one_whose_process_only_runs(stack: Stack) -> None:
+    stack.kill("redis", signal.SIGSTOP)
+    try:
+        said = describe(stack)["programs"]["redis"]
+    finally:
+        stack.kill("redis", signal.SIGCONT)
+    assert said["state"] == "NOT READY"
+    assert "Timeout" in said["reason"]
+    stack.wait_ready("redis")
+    assert describe(stack)["programs"]["redis"]["state"] == "RUNNING"
+
+
+def test_front_doors_workers_are_nobody_in_particular(stack: Stack) -> None:
+    pid = stack.supervisor.states()["nginx"].pid
+    assert pid
+    [worker] = children(pid)
+    user = Path(f"/proc/{worker}").stat().st_uid
+    assert user == (pwd.getpwnam("www-data").pw_uid if os.geteuid() == 0 else os.geteuid())
+    large = {"sku": "x" * 3_000_000}  # more than it keeps in memory
+    assert requests.post(f"{Shop().url}/v1/products", json=large, timeout=30).status_code in (400, 413, 422)
+
+
+def pids(stack: Stack) -> dict[str, int | None]:
+    return {name: state.pid for name, state in stack.supervisor.states().items()}
+
+
+def up(stack: Stack) -> None:
+    """As from a shell: this process imported the code before it changed."""
+    command = [sys.executable, "-m", "cli", "up", "--port", str(stack.layout.port)]
+    subprocess.run(command, check=True, cwd=ROOT)
+
+
+def test_up_starts_again_just_what_a_changed_setting_is_for(stack: Stack) -> None:
+    before = pids(stack)
+    changed, catalog = Stack(stack.layout), stack.programs["catalog"]
+    environment = {**catalog.environment, "MAREA_X": "1"}
+    changed.programs = {**stack.programs, "catalog": replace(catalog, environment=environment)}
+    changed.up()
+    during = pids(stack)
+    assert {name for name in before if before[name] != during[name]} == {"catalog"}
+    stack.up()
+    after = pids(stack)
+    assert {name for name in before if during[name] != after[name]} == {"catalog"}
+
+
+NEW_VIEW = '''"""Names of products, for a test."""
+
+from collections.abc import Iterable
+from typing import Any
+
+TOPIC = "marea.product"
+
+
+def fold(row: Any, event: Any) -> Any:
+    return {"name": event.data["name"]} if "name" in event.data else row
+
+
+def expected(states: Iterable[Any]) -> Iterable[Any]:
+    return ((key, {"name": state["name"]}) for key, state in states)
+'''
+
+
+def test_a_view_that_was_added_is_filled_after_up_and_whoever_does_not_need_it_stays(stack: Stack) -> None:
+    shop = Shop()
+    sku = shop.stocked("named", 1)
+    module = ROOT / "streams" / "views" / "catalog" / f"names_{shop.name}.py"
+    before = pids(stack)
+    try:
+        module.write_text(NEW_VIEW)
+        up(stack)
+        during = pids(stack)
+        restarted = {name for name in before if before[name] != during[name]}
+        assert restarted == {"worker-1", "worker-2", *(each.name for each in services())}
+        views = Views(settings.redis_url(), settings.partitions())
+        eventually(lambda: views.get(module.stem, sku))
+    finally:
+        module.unlink()
+        up(stack)
 
 
 def test_everything_listens_on_loopback_only(stack: Stack) -> None:

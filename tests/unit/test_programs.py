@@ -1,0 +1,192 @@
+"""What a program is made of, and what this machine must have for it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from local.layout import FIRST_PORT, LAST_PORT, PORTS, ROOT, BadPort, Layout
+from local.program import Program, Unfit, at_least
+from local.programs import nginx, postgresql, programs
+from local.programs.java import properties
+from local.sources import python_sources
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    source = tmp_path / "module.py"
+    source.write_text("A = 1")
+    return Program(
+        name="one",
+        version="1.0",
+        command=("one", "--fast"),
+        check=lambda: None,
+        environment={"MAREA_KAFKA": "a"},
+        files={tmp_path / "one.conf": "port 1"},
+        sources=(source,),
+    )
+
+
+def test_the_same_program_has_the_same_fingerprint(program: Program) -> None:
+    assert program.fingerprint() == replace(program).fingerprint()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"command": ("one", "--slow")},
+        {"environment": {"MAREA_KAFKA": "b"}},
+        {"version": "1.1"},
+        {"files": {Path("one.conf"): "port 2"}},
+        {"sources": ()},
+    ],
+)
+def test_whatever_a_program_runs_from_changes_its_fingerprint(
+    program: Program, change: dict[str, object]
+) -> None:
+    changed = replace(program, **change)  # type: ignore[arg-type]
+    assert changed.fingerprint() != program.fingerprint()
+
+
+def test_changed_code_changes_the_fingerprint(program: Program) -> None:
+    before = program.fingerprint()
+    program.sources[0].write_text("A = 2")
+    assert program.fingerprint() != before
+
+
+def test_files_and_data_are_made_before_a_start(program: Program, tmp_path: Path) -> None:
+    program.make_ready()
+    assert (tmp_path / "one.conf").read_text() == "port 1"
+    assert (tmp_path / "one.conf").stat().st_mode & 0o077 == 0
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    files = {
+        "requirements.txt": "",
+        "api/__init__.py": "",
+        "api/web.py": "import json",
+        "api/orders/__init__.py": "",
+        "api/orders/service.py": "from api.orders import store\ndef create():\n    from api.orders import routes",
+        "api/orders/store.py": "from views import orders",
+        "api/orders/routes.py": "import api.web",
+        "api/orders/page.html": "",
+        "views/__init__.py": "",
+        "views/orders/__init__.py": "",
+        "views/orders/order.py": "",
+        "views/stock/__init__.py": "",
+        "schemas/__init__.py": "",
+        "schemas/codec.py": "",
+        "schemas/order/placed.avsc": "",
+    }
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path
+
+
+def sources(tree: Path, *modules: str) -> set[str]:
+    return {str(path.relative_to(tree)) for path in python_sources(*modules, root=tree)}
+
+
+def test_a_program_is_made_of_what_it_imports_and_of_the_pins(tree: Path) -> None:
+    assert sources(tree, "api.web") == {"api/__init__.py", "api/web.py", "requirements.txt"}
+
+
+def test_a_package_that_is_imported_brings_its_modules_and_the_files_beside_them(tree: Path) -> None:
+    found = sources(tree, "api.orders.store")
+    assert {"views/orders/order.py", "api/orders/page.html"} <= found
+    assert not {name for name in found if name.startswith("views/stock")}
+
+
+def test_what_a_manifest_imports_inside_its_functions_is_its_own_programs_only(tree: Path) -> None:
+    assert "api/orders/routes.py" not in sources(tree, "api.orders.service")
+    assert "api/orders/routes.py" in sources(tree, "api.orders")
+
+
+def test_data_in_folders_that_are_no_packages_belongs_to_the_package_above(tree: Path) -> None:
+    assert "schemas/order/placed.avsc" in sources(tree, "schemas.codec")
+
+
+def test_a_module_that_does_not_exist_is_said(tree: Path) -> None:
+    with pytest.raises(LookupError, match=r"there is no module api\.nothing"):
+        sources(tree, "api.nothing")
+
+
+def made_of(name: str) -> set[str]:
+    found = next(program for program in programs(Layout(17000)) if program.name == name)
+    return {str(path.relative_to(ROOT)) for path in found.sources}
+
+
+def test_a_route_is_its_own_services_only() -> None:
+    assert "api/orders/routes.py" in made_of("orders")
+    assert "api/orders/routes.py" not in made_of("catalog") | made_of("worker-1") | made_of("clickhouse")
+
+
+def test_workers_are_made_of_every_view_table_and_reaction_and_of_the_tables_columns() -> None:
+    folders = ("streams/views", "streams/tables", "sql/clickhouse", "schemas")
+    files = {
+        path
+        for folder in folders
+        for path in (ROOT / folder).rglob("*.*")
+        if path.suffix in (".py", ".sql", ".avsc")
+    }
+    assert {str(path.relative_to(ROOT)) for path in files} <= made_of("worker-1")
+
+
+@pytest.mark.parametrize("version", ["6.0.16", "5.0", "6.1.9-rc1"])
+def test_a_program_that_is_too_old_is_said_in_one_line(version: str) -> None:
+    with pytest.raises(
+        Unfit, match=rf"^Redis {version} is too old: 6.2 or newer is needed, for .*\. Install .*$"
+    ):
+        at_least("Redis", version, (6, 2), "for ZRANGE BYSCORE")
+
+
+@pytest.mark.parametrize("version", ["6.2", "6.2.0", "7.0.15", "10.1"])
+def test_a_program_that_is_new_enough_is_taken(version: str) -> None:
+    at_least("Redis", version, (6, 2), "for ZRANGE BYSCORE")
+
+
+@pytest.mark.parametrize(
+    ("version", "options"), [("1.18.0", ()), ("1.19.5", ("-e", "stderr")), ("1.22.1", ("-e", "stderr"))]
+)
+def test_an_old_nginx_is_not_given_an_option_that_it_lacks(version: str, options: tuple[str, ...]) -> None:
+    assert nginx.early_log(version) == options
+
+
+def test_data_is_opened_by_the_major_version_that_made_it_though_a_newer_one_is_installed(
+    tmp_path: Path,
+) -> None:
+    installed = {15: Path("/15/bin"), 17: Path("/17/bin")}
+    assert postgresql.binaries_for(tmp_path, installed) == Path("/17/bin")
+    (tmp_path / "PG_VERSION").write_text("15\n")
+    assert postgresql.binaries_for(tmp_path, installed) == Path("/15/bin")
+    postgresql.examine(tmp_path, installed)
+
+
+def test_data_of_a_major_version_that_is_not_installed_any_more_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "PG_VERSION").write_text("15\n")
+    with pytest.raises(
+        Unfit, match=r"^the data in .* PostgreSQL 15, .* \(installed: 17\): install postgresql-15, or .*$"
+    ):
+        postgresql.examine(tmp_path, {17: Path("/17/bin")})
+
+
+@pytest.mark.parametrize("port", [0, 80, FIRST_PORT - 1, LAST_PORT + 1, 65_530, 70_000])
+def test_a_base_port_without_room_for_a_stack_is_refused(port: int) -> None:
+    with pytest.raises(
+        BadPort, match=f"^the base port is {port}: choose one from 1024 to 65436 with --port or MAREA_PORT"
+    ):
+        Layout(port)
+
+
+def test_every_port_of_a_stack_is_one() -> None:
+    assert Layout(LAST_PORT).port + PORTS - 1 == 65_535
+
+
+def test_properties_files_are_ascii_as_java_reads_them() -> None:
+    assert (
+        properties("log.dirs=/tmp/josé/\N{SMILING FACE WITH SMILING EYES}")
+        == r"log.dirs=/tmp/jos\u00e9/\ud83d\ude0a"
+    )
