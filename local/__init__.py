@@ -3,6 +3,7 @@
 layout.py     where a stack's ports, folders, passwords and addresses are
 program.py    what a program is; readiness
 programs/     one module a program, or a kind of programs
-supervisor.py keeps programs running
+sources.py    the files that a program is made of
+supervisor.py keeps programs running, by way of supervisord.py
 stack.py      up and down: programs and preparations in the order of what they need
 """

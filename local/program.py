@@ -3,7 +3,7 @@
 import os
 import re
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
@@ -35,7 +35,7 @@ class Program:
 
     `after` names what must be ready before it starts. `examine` raises Unfit when this machine can't run it.
     `files` are its generated configuration, and `prepare` makes its data folder; both happen right before a start.
-    `sources` are the files that it is made of. `check` raises NotReady until the program serves. `user` is the OS
+    `sources` gives the files that it is made of. `check` raises NotReady until the program serves. `user` is the OS
     user that it must run as when we are root; `stop_signal` makes it end cleanly.
     """
 
@@ -49,7 +49,7 @@ class Program:
     examine: Callable[[], None] = nothing
     files: Mapping[Path, str] = field(default_factory=dict)
     prepare: Callable[[], None] = nothing
-    sources: tuple[Path, ...] = ()
+    sources: Callable[[], Sequence[Path]] = tuple
     stop_signal: str = "TERM"
     user: str | None = None
 
@@ -68,7 +68,7 @@ class Program:
     def fingerprint(self) -> str:
         """Of what a start now would run: with another one the program has to be started again."""
         said = (*self.command, self.version, *(f"{name}={value}" for name, value in self.environment.items()))
-        return digest(self.sources, *said, *(f"{path}: {text}" for path, text in self.files.items()))
+        return digest(self.sources(), *said, *(f"{path}: {text}" for path, text in self.files.items()))
 
     def supervised_command(self) -> tuple[str, ...]:
         """The command, made to end when the supervisor dies: nothing of a stack outlives it."""

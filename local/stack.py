@@ -20,15 +20,17 @@ from tenacity import (
     wait_fixed,
 )
 
-from local.layout import Layout
+from local.layout import ROOT, Layout
 from local.preparations import Preparation, preparations
 from local.processes import tree
-from local.program import READY_TIMEOUT_S, NotReady, Program, check_port_free
+from local.program import READY_TIMEOUT_S, NotReady, Program, Unfit, check_port_free
 from local.programs import programs
 from local.supervisor import Supervisor
 
 _LOG_TAIL_LINES = 20
 _POLL_S = 0.1
+#: They end a string, a path in a list of paths, or a line, in some program's configuration.
+_UNFIT_LETTERS = frozenset("\"'\\$,:;*\n")
 _UP = ("STARTING", "RUNNING", "BACKOFF")
 
 #: Told the name of what has just become ready, and after how many seconds.
@@ -63,6 +65,7 @@ class Stack:
         or what a preparation raised; what was started by then stays up, to be looked at.
         """
         started_at = time.monotonic()
+        check_folder(ROOT)
         programs = tuple(self.programs.values())
         for program in programs:
             program.examine()
@@ -207,6 +210,15 @@ class Stack:
 
     def _tail(self, name: str) -> str:
         return f"\n{tail(self.layout.log(name), _LOG_TAIL_LINES)}\nSee all of it with: ./marea logs {name}"
+
+
+def check_folder(path: Path) -> None:
+    """Raises Unfit when a folder's name can't be written into every program's configuration."""
+    unfit = "".join(sorted(set(str(path)) & _UNFIT_LETTERS))
+    if unfit:
+        raise Unfit(
+            f"the checkout is in {path}, and some programs can't read {unfit!r} in a name: move it elsewhere"
+        )
 
 
 def tail(path: Path, lines: int) -> str:

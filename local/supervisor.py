@@ -176,15 +176,16 @@ class Supervisor:
             return str(self._call("getIdentification"))
         except (OSError, HTTPException, ProtocolError):
             return None
-        except Fault as fault:
-            if fault.faultCode != _SHUTTING_DOWN:
-                raise
-            return None
 
     def _call(self, method: str, *arguments: object, interface: str = "supervisor") -> Any:
         credentials = f"marea:{self._layout.secrets['supervisor']}"
         with ServerProxy(f"http://{credentials}@{self._layout.address('supervisor')}/RPC2") as server:
-            return getattr(server, f"{interface}.{method}")(*arguments)
+            try:
+                return getattr(server, f"{interface}.{method}")(*arguments)
+            except Fault as fault:
+                if fault.faultCode == _SHUTTING_DOWN:
+                    raise ConnectionAbortedError("the supervisor is about to end") from fault
+                raise
 
     @staticmethod
     def _environment() -> dict[str, str]:

@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 
 from local.layout import Layout
+from local.processes import running
 from local.stack import Stack, tail
 
 DEFAULT_TEST_PORT = 18000
@@ -29,8 +31,21 @@ def stack() -> Iterator[Stack]:
         yield stack
     finally:
         stack.down()
+        assert not left_behind(layout), "processes that have outlived the stack"
         os.environ.clear()
         os.environ.update(before)
+
+
+def left_behind(layout: Layout) -> list[int]:
+    """Processes that work in the stack's folder."""
+
+    def works_there(pid: int) -> bool:
+        try:
+            return Path(f"/proc/{pid}/cwd").readlink().is_relative_to(layout.folder)
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            return False  # ended, or not ours
+
+    return [pid for pid in running() if works_there(pid)]
 
 
 @pytest.hookimpl(wrapper=True)

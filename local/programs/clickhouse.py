@@ -20,7 +20,7 @@ def program(layout: Layout) -> Program:
         environment=layout.environment_for("CLICKHOUSE_URL"),
         files={curl_settings(layout): _curl_settings(layout)},
         prepare=lambda: layout.data("clickhouse").mkdir(mode=0o700, exist_ok=True),
-        sources=python_sources("local.chdb_server"),
+        sources=lambda: python_sources("local.chdb_server"),
         check=lambda: _check(layout),
     )
 

@@ -3,7 +3,7 @@
 from connectors import worker
 from local.layout import HOST, Layout
 from local.program import Program, http_get
-from local.programs.java import JARS, JAVA_SOURCES, kafka_java, pinned_version, properties
+from local.programs.java import JARS, java_sources, kafka_java, pinned_version, properties
 
 _HEAP_MIB = 512
 
@@ -24,7 +24,7 @@ def program(layout: Layout) -> Program:
                 worker.settings(layout.address("kafka"), HOST, layout.port_of("connect"), plugins)
             )
         },
-        sources=JAVA_SOURCES,
+        sources=java_sources,
         after=("kafka",),
         # Answers 404 while it starts.
         check=lambda: _check(layout),

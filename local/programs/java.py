@@ -24,8 +24,10 @@ _OPTIONS = (
     "-Djava.awt.headless=true",
 )
 
-#: What the Java programs are made of: jars, and the JDK among the Python packages.
-JAVA_SOURCES = (ROOT / "connectors" / "jars.sha256", REQUIREMENTS, _LOGGING)
+
+def java_sources() -> tuple[Path, ...]:
+    """What the Java programs are made of: jars, and the JDK among the Python packages."""
+    return (ROOT / "connectors" / "jars.sha256", REQUIREMENTS, _LOGGING)
 
 
 def properties(text: str) -> str:

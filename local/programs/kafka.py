@@ -9,7 +9,7 @@ from confluent_kafka import KafkaException
 from kernel.kafka import admin_client
 from local.layout import HOST, Layout
 from local.program import NotReady, Program
-from local.programs.java import JAVA_SOURCES, kafka_java, pinned_version, properties
+from local.programs.java import java_sources, kafka_java, pinned_version, properties
 
 _HEAP_MIB = 384
 _SETTINGS = """
@@ -58,7 +58,7 @@ def program(layout: Layout) -> Program:
         command=kafka_java("kafka", _HEAP_MIB, "kafka.Kafka", str(settings)),
         files={settings: properties(_settings(layout))},
         prepare=lambda: _format(layout, settings),
-        sources=JAVA_SOURCES,
+        sources=java_sources,
         check=lambda: _check(layout),
     )
 

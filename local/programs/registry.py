@@ -2,7 +2,7 @@
 
 from local.layout import HOST, Layout
 from local.program import Program, http_get
-from local.programs.java import JARS, JAVA_SOURCES, java, pinned_version
+from local.programs.java import JARS, java, java_sources, pinned_version
 
 _HEAP_MIB = 192
 
@@ -38,7 +38,7 @@ def program(layout: Layout) -> Program:
             "APICURIO_DATASOURCE_PASSWORD": layout.secrets["registry"],
         },
         after=("server",),
-        sources=JAVA_SOURCES,
+        sources=java_sources,
         check=lambda: _check(layout),
     )
 

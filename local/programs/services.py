@@ -36,7 +36,7 @@ def _program(layout: Layout, service: Service) -> Program:
             *("--graceful-timeout", "5", "--log-level", "warning"),
         ),
         environment=layout.environment_for("PARTITIONS", "KAFKA", "REGISTRY_URL", "REDIS_URL", *database),
-        sources=python_sources("api.wsgi", f"api.{service.name}", *manifests()),
+        sources=lambda: python_sources("api.wsgi", f"api.{service.name}", *manifests()),
         after=("migrations", "schemas", "topics", "redis"),
         check=lambda: _check(layout, service.name),
     )

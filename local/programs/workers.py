@@ -28,7 +28,7 @@ def _program(layout: Layout, name: str) -> Program:
         environment=layout.environment_for(
             "PARTITIONS", "KAFKA", "REGISTRY_URL", "REDIS_URL", "CLICKHOUSE_URL", *urls
         ),
-        sources=python_sources("streams.app", *manifests()),
+        sources=lambda: python_sources("streams.app", *manifests()),
         after=("migrations", "schemas", "topics", "redis", "clickhouse"),
         check=lambda: _check(layout),
     )

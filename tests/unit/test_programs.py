@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from local import layout as layouts
 from local.layout import FIRST_PORT, LAST_PORT, PORTS, ROOT, BadPort, Layout
 from local.program import Program, Unfit, at_least
 from local.programs import nginx, postgresql, programs
 from local.programs.java import properties
 from local.sources import python_sources
+from local.stack import Stack, check_folder
 
 
 @pytest.fixture
@@ -23,7 +25,7 @@ def program(tmp_path: Path) -> Program:
         check=lambda: None,
         environment={"MAREA_KAFKA": "a"},
         files={tmp_path / "one.conf": "port 1"},
-        sources=(source,),
+        sources=lambda: [source],
     )
 
 
@@ -38,7 +40,7 @@ def test_the_same_program_has_the_same_fingerprint(program: Program) -> None:
         {"environment": {"MAREA_KAFKA": "b"}},
         {"version": "1.1"},
         {"files": {Path("one.conf"): "port 2"}},
-        {"sources": ()},
+        {"sources": tuple},
     ],
 )
 def test_whatever_a_program_runs_from_changes_its_fingerprint(
@@ -50,7 +52,7 @@ def test_whatever_a_program_runs_from_changes_its_fingerprint(
 
 def test_changed_code_changes_the_fingerprint(program: Program) -> None:
     before = program.fingerprint()
-    program.sources[0].write_text("A = 2")
+    program.sources()[0].write_text("A = 2")
     assert program.fingerprint() != before
 
 
@@ -116,7 +118,7 @@ def test_a_module_that_does_not_exist_is_said(tree: Path) -> None:
 
 def made_of(name: str) -> set[str]:
     found = next(program for program in programs(Layout(17000)) if program.name == name)
-    return {str(path.relative_to(ROOT)) for path in found.sources}
+    return {str(path.relative_to(ROOT)) for path in found.sources()}
 
 
 def test_a_route_is_its_own_services_only() -> None:
@@ -183,6 +185,43 @@ def test_a_base_port_without_room_for_a_stack_is_refused(port: int) -> None:
 
 def test_every_port_of_a_stack_is_one() -> None:
     assert Layout(LAST_PORT).port + PORTS - 1 == 65_535
+
+
+@pytest.mark.parametrize("name", ['a"b', "it's", "a,b", "a:b", "a$b", "a;b", "a*b"])
+def test_a_folder_whose_name_breaks_configurations_is_refused_in_one_line(name: str) -> None:
+    with pytest.raises(Unfit, match=r"^the checkout is in .*: move it elsewhere$"):
+        check_folder(Path("/home") / name)
+
+
+def test_other_names_are_taken() -> None:
+    check_folder(Path("/home/jos\u00e9/my shop (2)/50%"))
+
+
+def test_a_new_services_password_appears_by_itself_and_others_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layouts, "STATE", tmp_path)
+    monkeypatch.setattr(layouts, "databases", lambda: ("orders",))
+    before = Layout(17000).secrets
+    monkeypatch.setattr(layouts, "databases", lambda: ("orders", "returns"))
+    after = Layout(17000).secrets
+    assert after.keys() - before.keys() == {"returns"}
+    assert before.items() <= after.items()
+
+
+def test_the_number_of_workers_is_kept_until_it_is_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layouts, "STATE", tmp_path)
+    stack = Stack(Layout(17000))
+    assert [name for name in stack.programs if name.startswith("worker")] == ["worker-1"]
+    stack.use_workers(3)
+    assert [name for name in stack.programs if name.startswith("worker")] == [
+        "worker-1",
+        "worker-2",
+        "worker-3",
+    ]
+    assert Layout(17000).workers == 3
 
 
 def test_properties_files_are_ascii_as_java_reads_them() -> None:
