@@ -110,6 +110,21 @@ def test_nothing_is_left_when_the_supervisor_is_killed(supervisor: Supervisor, l
     assert not any(map(exists, before))
 
 
+def test_a_program_that_does_not_heed_the_supervisors_death_is_ended(
+    supervisor: Supervisor, program: Program, layout: Layout
+) -> None:
+    [script] = program.files
+    stubborn = replace(program, name="stubborn", files={script: "trap '' TERM\nwhile :; do sleep 1; done"})
+    supervisor.ensure([stubborn])
+    stubborn.make_ready()
+    supervisor.start("stubborn")
+    pid = eventually(lambda: supervisor.states()["stubborn"].pid)
+    eventually(lambda: len(tree(pid)) > 1)  # it sleeps, so it has set its trap
+    os.kill(int((layout.run / "supervisord.pid").read_text()), signal.SIGKILL)
+    supervisor.await_end()
+    assert not exists(pid)
+
+
 def test_nothing_is_left_when_its_guard_is_killed(supervisor: Supervisor, layout: Layout) -> None:
     before = family(supervisor)
     own = int((layout.run / "supervisord.pid").read_text())
