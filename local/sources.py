@@ -9,8 +9,11 @@ from pathlib import Path
 from local.layout import ROOT
 
 REQUIREMENTS = ROOT / "requirements.txt"
-#: Modules that read files of another folder, and that folder. What is beside a module is found by itself.
-_ELSEWHERE = {"streams.engine.stores.clickhouse": "sql/clickhouse"}
+#: Modules that read files of another folder, and which. What is beside a module is found by itself.
+_ELSEWHERE = {
+    "schemas.codec": "schemas/*/*.avsc",
+    "streams.engine.stores.clickhouse": "sql/clickhouse/*/*.sql",
+}
 
 
 def python_sources(*modules: str, root: Path = ROOT) -> tuple[Path, ...]:
@@ -31,9 +34,7 @@ def python_sources(*modules: str, root: Path = ROOT) -> tuple[Path, ...]:
     if missing := set(modules) - found.keys():
         raise LookupError(f"there is no module {', '.join(sorted(missing))}")
     data = {file for path in found.values() for file in _beside(path.parent)}
-    elsewhere = {
-        file for name in _ELSEWHERE.keys() & found.keys() for file in _files(root / _ELSEWHERE[name])
-    }
+    elsewhere = {file for name in _ELSEWHERE.keys() & found.keys() for file in root.glob(_ELSEWHERE[name])}
     return (*sorted({*found.values(), *data, *elsewhere}), root / REQUIREMENTS.name)
 
 

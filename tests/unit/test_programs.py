@@ -127,7 +127,7 @@ def test_a_route_is_its_own_services_only() -> None:
 
 
 def test_workers_are_made_of_every_view_table_and_reaction_and_of_the_tables_columns() -> None:
-    folders = ("streams/views", "streams/tables", "sql/clickhouse", "schemas")
+    folders = ("streams/views", "streams/tables", "sql/clickhouse")
     files = {
         path
         for folder in folders
@@ -135,6 +135,11 @@ def test_workers_are_made_of_every_view_table_and_reaction_and_of_the_tables_col
         if path.suffix in (".py", ".sql", ".avsc")
     }
     assert {str(path.relative_to(ROOT)) for path in files} <= made_of("worker-1")
+
+
+@pytest.mark.parametrize("name", ["catalog", "worker-1"])
+def test_whatever_reads_events_is_made_of_every_schema(name: str) -> None:
+    assert {str(path.relative_to(ROOT)) for path in (ROOT / "schemas").rglob("*.avsc")} <= made_of(name)
 
 
 @pytest.mark.parametrize("version", ["6.0.16", "5.0", "6.1.9-rc1"])
