@@ -75,7 +75,7 @@ class Layout:
     @property
     def folders(self) -> tuple[Path, ...]:
         """What the stack keeps, beside its passwords and settings."""
-        return (self.run, self.folder / "data", self.folder / "logs", self.front)
+        return (self.run, self.folder / "data", self.folder / "logs")
 
     @property
     def front(self) -> Path:
@@ -122,7 +122,7 @@ class Layout:
     def make_folders(self) -> None:
         """Makes the stack's folders; only their owner can read them."""
         for folder in (self.folder, *self.folders):
-            folder.mkdir(mode=0o711 if folder == self.front else 0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def port_of(self, name: str) -> int:
         """The port of a program or service."""

@@ -89,6 +89,8 @@ class Stack:
             self.supervisor.shutdown()
         else:
             self.supervisor.await_end()  # it may have been killed a moment ago
+        if self.layout.front.exists():
+            shutil.rmtree(self.layout.front)
 
     def use_workers(self, number: int) -> None:
         """From the next `up` on there are so many Faust workers."""

@@ -150,7 +150,7 @@ def _prepare(layout: Layout) -> None:
     web = _web(layout)
     shutil.copytree(_swagger(), web / "docs", dirs_exist_ok=True)
     (web / "docs.html").write_text(_DOCS)
-    for path in (web, *web.rglob("*")):
+    for path in (layout.front, web, *web.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)  # whatever our umask is, its workers can read them
 
 
