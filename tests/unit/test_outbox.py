@@ -65,18 +65,20 @@ def test_nothing_is_published_in_a_topic_of_another_service() -> None:
     refused(RECEIVED, NotOwned, r"orders does not own marea\.stock, so it can't publish StockReceived")
 
 
+def of_size(size: int) -> Event:
+    """An order of one line, whose event has so many bytes."""
+    long = PLACED.data | {"lines": [LINE | {"name": "a" * 1_500_000}]}
+    name = "a" * (1_500_000 + size - len(CODEC.encode("OrderPlaced", long)))
+    return PLACED._replace(data=PLACED.data | {"lines": [LINE | {"name": name}]})
+
+
 def test_an_event_that_could_not_be_carried_is_refused() -> None:
-    lines = [LINE | {"name": "a" * 1_000_000}, LINE | {"name": "a" * 1_000_000}]
-    large = PLACED._replace(data=PLACED.data | {"lines": lines})
-    refused(large, TooLarge, r"an event of 2,000,\d+ bytes \(OrderPlaced\), and 2,000,000 is the most")
+    refused(of_size(MAX_EVENT_BYTES + 1), TooLarge, r"an event of 2,000,001 bytes \(OrderPlaced\), and 2,000,000 is the most")
 
 
 def test_the_largest_event_is_published() -> None:
-    long = [LINE | {"name": "a" * 1_500_000}]
-    spare = MAX_EVENT_BYTES - len(CODEC.encode("OrderPlaced", PLACED.data | {"lines": long}))
-    longest = [LINE | {"name": "a" * (1_500_000 + spare)}]
     cursor = Statements()
-    OUTBOX.publish(cursor, [PLACED._replace(data=PLACED.data | {"lines": longest})])
+    OUTBOX.publish(cursor, [of_size(MAX_EVENT_BYTES)])
     [(_, columns)] = cursor.executed
     assert [len(payload) for payload in columns[5]] == [MAX_EVENT_BYTES]
 
