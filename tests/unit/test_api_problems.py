@@ -36,7 +36,7 @@ def client() -> Iterator[FlaskClient]:
         yield client
 
 
-@pytest.mark.parametrize(("name", "status"), [("Unknown", 404), ("SoldOut", 409), ("Ended", 503)])
+@pytest.mark.parametrize(("name", "status"), [("Unknown", 404), ("SoldOut", 409), ("TooLarge", 413), ("Ended", 503)])
 def test_a_kind_of_a_refusal_is_answered_as_what_it_is_a_kind_of(
     client: FlaskClient, name: str, status: int
 ) -> None:
