@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from local.processes import memory_bytes
 from local.program import Program
 from local.stack import Stack
-from ops.comparisons import Comparisons
+from ops.positions import parked
 
 
 def describe(stack: Stack) -> dict[str, Any]:
@@ -55,6 +55,6 @@ def _parked(stack: Stack) -> dict[str, int] | str:
         return "the stack is down"
     os.environ.update(stack.layout.environment)
     try:
-        return Comparisons().parked()
+        return parked()
     except (PostgreSQLError, RedisError, ClickHouseError, OSError) as error:
         return f"{type(error).__name__}: {error}".partition("\n")[0]

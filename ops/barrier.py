@@ -5,12 +5,13 @@ from contextlib import closing
 from typing import Any
 
 import psycopg2
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from api.services import consumers, reactions
 from kernel import settings
 from kernel.kafka import admin_client
+from ops.positions import progress
 from streams.engine.consumer import consumer_id
 
 _NOW = "SELECT pg_current_wal_lsn()::text"
@@ -33,7 +34,7 @@ class Barrier:
         if followed & reacting:
             followed |= reacting
         self._topics = {
-            f"marea.{consumer_id(consumer)}": consumer.topic
+            consumer_id(consumer): consumer.topic
             for consumer in consumers()
             if consumer_id(consumer) in followed
         }
@@ -42,22 +43,17 @@ class Barrier:
         self._ends: dict[str, dict[int, int]] | None = None
 
     def is_passed(self) -> bool:
-        """Whether all of it has been applied. Consumers say it to their groups every few seconds."""
+        """Whether all of it has been applied."""
         if self._ends is None:
             if not _ask(_CONFIRMED, self._lsn):
                 return False
             self._ends = {topic: topic_ends(self._kafka, topic) for topic in set(self._topics.values())}
+        at = progress()
         return all(
-            self._applied(group).get(partition, 0) >= end
-            for group, topic in self._topics.items()
+            at[consumer][partition].position >= end
+            for consumer, topic in self._topics.items()
             for partition, end in self._ends[topic].items()
         )
-
-    def _applied(self, group: str) -> dict[int, int]:
-        [answer] = self._kafka.list_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group)], request_timeout=_TIMEOUT_S
-        ).values()
-        return {place.partition: place.offset for place in answer.result().topic_partitions}
 
 
 def topic_ends(kafka: AdminClient, topic: str) -> dict[int, int]:

@@ -19,10 +19,9 @@ from kernel import settings
 from kernel.partition import partition_of
 from streams.engine.consumer import Reaction, Row, Table, View, consumer_id
 from streams.engine.reader import Views
-from streams.engine.stores.clickhouse import POSITION_COLUMNS, generation_table, live_generation
+from streams.engine.stores.clickhouse import POSITION_COLUMNS, generation_table, live_generations
 from streams.engine.stores.clickhouse import connect as connect_clickhouse
 from streams.engine.stores.redis import connect as connect_redis
-from streams.engine.stores.redis import parked_count
 
 Keyed = tuple[str, Row]
 
@@ -89,21 +88,6 @@ class Comparisons:
                 for name, parts in compared:
                     yield name, parts(states)
 
-    def parked(self) -> dict[str, int]:
-        """By consumer that has some: how many events are parked."""
-        counts = {
-            consumer_id(view): parked_count(
-                self._redis, view.name, self._views.generation(view.name), self._partitions
-            )
-            for view in views().values()
-        }
-        counts.update((consumer_id(table), self._parked_rows(table)) for table in tables().values())
-        for reaction in reactions().values():
-            query = "SELECT '', count(*)::text FROM parked WHERE consumer = %s"
-            with _read(reaction.service, query, reaction.name) as rows:
-                counts[consumer_id(reaction)] = sum(int(count) for _, count in rows)
-        return {name: count for name, count in counts.items() if count}
-
     def _compared(self) -> Iterator[tuple[str, str, Callable[[States], Iterable[Part]]]]:
         for view in views().values():
             yield consumer_id(view), view.topic, partial(self._view_parts, view)
@@ -132,7 +116,7 @@ class Comparisons:
             yield Part(partition, view.expected(states.of(partition)), actual)
 
     def _table_parts(self, table: Table, states: States) -> Iterator[Part]:
-        generation = live_generation(self._clickhouse, table.name)
+        generation = live_generations(self._clickhouse, [table.name]).get(table.name)
         if generation is None:
             raise CannotVerify(f"ClickHouse has no table {table.name}: no worker has run yet")
         name = generation_table(table.name, generation)
@@ -163,11 +147,6 @@ class Comparisons:
     def _reaction_parts(self, reaction: Reaction, states: States) -> Iterator[Part]:
         with _read(reaction.service, reaction.effects) as rows:
             yield Part(0, reaction.expected(states.every()), ((key, orjson.loads(row)) for key, row in rows))
-
-    def _parked_rows(self, table: Table) -> int:
-        name = generation_table(table.name, live_generation(self._clickhouse, table.name) or 1)
-        query = "SELECT count() FROM parked FINAL WHERE generation = {name:String}"
-        return int(self._clickhouse.query(query, {"name": name}).result_rows[0][0])
 
 
 def _keyed(columns: Iterable[str], rows: Iterable[Row]) -> Iterator[Keyed]:

@@ -7,21 +7,26 @@
 """
 
 import multiprocessing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.queues import Queue
 from queue import Empty
+from threading import Event, Thread
 from time import monotonic
 
 from redis import Redis
+from redis.exceptions import LockError, RedisError
 
 from api.services import tables, views
 from kernel import settings
+from ops.positions import parked
 from schemas.registry import connect as connect_registry
-from streams.engine.consumer import Table, View
-from streams.engine.replay import replay
-from streams.engine.runtime import collect_rarely
+from streams.engine.consumer import Table, View, consumer_id
+from streams.engine.garbage import collect_rarely
+from streams.engine.lane import MOST_FAILED
+from streams.engine.replay import Replay
 from streams.engine.stores import Store
 from streams.engine.stores.clickhouse import ClickHouseGenerations, ClickHouseStore
 from streams.engine.stores.redis import RedisGenerations, RedisStore
@@ -29,8 +34,8 @@ from streams.engine.stores.redis import connect as connect_redis
 
 #: Events that the next generation may be behind when readers are switched; the last ones follow in milliseconds.
 CLOSE = 100
-#: Seconds after which a rebuild that died no longer keeps others out.
-LOCK_S = 3_600
+#: Seconds after which a rebuild that died no longer keeps others out. One that lives says so three times as often.
+LOCK_S = 30.0
 
 
 class RebuildFailed(Exception):
@@ -39,11 +44,15 @@ class RebuildFailed(Exception):
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """What a rebuild did: events replayed, how fast, and whether the result was the same as the live generation."""
+    """What a rebuild did: events replayed, how fast, and whether the result was the same as the live generation.
+
+    `changed_columns` are those that only one of the two has: they are not compared.
+    """
 
     events: int
     events_per_s: float
     identical: bool
+    changed_columns: tuple[str, ...] = ()
 
 
 Rebuildable = View | Table
@@ -70,14 +79,35 @@ def rebuild(
     RebuildFailed, or what a store or the broker raised; then nothing has changed for readers.
     """
     client = connect_redis(settings.redis_url())
-    lock = client.lock(f"rebuild:{name}", timeout=LOCK_S, blocking=False)
-    if not lock.acquire():
-        raise RebuildFailed(f"{name} is being rebuilt by somebody else")
-    try:
+    with _locked(client, name):
         hear = partial(on_progress, name)
         return _rebuild(rebuildable()[name], client, workers, hear, accept_differences=accept_differences)
+
+
+@contextmanager
+def _locked(client: "Redis", name: str) -> Iterator[None]:
+    """Keeps others out for as long as this process lives. Raises RebuildFailed."""
+    lock = client.lock(f"rebuild:{name}", timeout=LOCK_S, blocking=False, thread_local=False)
+    if not lock.acquire():
+        raise RebuildFailed(f"{name} is being rebuilt by somebody else")
+    ended = Event()
+
+    def keep() -> None:
+        while not ended.wait(LOCK_S / 3):
+            try:
+                lock.reacquire()
+            except (LockError, RedisError):
+                continue  # the next time may do; whoever finds it free begins with sweeping away what is ours
+
+    keeper = Thread(target=keep, name=f"lock of rebuild {name}", daemon=True)
+    keeper.start()
+    try:
+        yield
     finally:
-        lock.release()
+        ended.set()
+        keeper.join()
+        if lock.owned():
+            lock.release()
 
 
 def _rebuild(
@@ -89,40 +119,40 @@ def _rebuild(
     accept_differences: bool,
 ) -> Rebuilt:
     generations = _generations(consumer, client)
+    # What live has parked will be parked again; beyond that, a fold that fails is not worth having.
+    most_failed = parked().get(consumer_id(consumer), 0) + MOST_FAILED
     try:
         ends = generations.begin()
         started = monotonic()
-        _replay_in_processes(consumer, generations.next, ends, workers, on_progress)
+        _replay_in_processes(consumer, generations.next, ends, (workers, most_failed), on_progress)
         took_s = monotonic() - started
         identical = generations.identical()
-        if identical or accept_differences:
-            _catch_up(consumer, generations)
+        changed = generations.changed_columns()
+        is_accepted = identical or accept_differences
+        if is_accepted:
+            _go_live(consumer, generations, most_failed)
     except BaseException:
         generations.abandon()
         raise
-    if identical or accept_differences:
-        _switch(consumer, generations)
+    if is_accepted:
+        generations.finish()
     else:
         generations.abandon()
     events = sum(ends.values())
-    return Rebuilt(events, events / took_s, identical)
+    return Rebuilt(events, events / took_s, identical, tuple(changed))
 
 
-def _catch_up(consumer: Rebuildable, generations: Generations) -> None:
-    """Follows the live generation until it is no more than CLOSE events ahead."""
-    store, codec = generations.store(), connect_registry(settings.registry_url())
-    behind = CLOSE + 1
-    while behind > CLOSE:
-        ends = generations.live_positions()
-        replay(consumer, store, codec, settings.kafka(), ends)
-        behind = sum(generations.live_positions().values()) - sum(ends.values())
-
-
-def _switch(consumer: Rebuildable, generations: Generations) -> None:
-    ends = generations.switch()
-    # A partition that is lost here has been taken over by its worker, which goes on from where we were.
-    replay(consumer, generations.store(), connect_registry(settings.registry_url()), settings.kafka(), ends)
-    generations.finish()
+def _go_live(consumer: Rebuildable, generations: Generations, most_failed: int) -> None:
+    """Follows the live generation until it is no more than CLOSE events ahead, then switches and follows to its end."""
+    codec = connect_registry(settings.registry_url())
+    with Replay(consumer, generations.store(), codec, settings.kafka(), most_failed) as replay:
+        behind = CLOSE + 1
+        while behind > CLOSE:
+            ends = generations.live_positions()
+            replay.to(ends)
+            behind = sum(generations.live_positions().values()) - sum(ends.values())
+        # A partition that is lost here has been taken over by its worker, which goes on from where we were.
+        replay.to(generations.switch())
 
 
 def _generations(consumer: Rebuildable, client: "Redis") -> Generations:
@@ -135,15 +165,16 @@ def _replay_in_processes(
     consumer: Rebuildable,
     generation: int,
     ends: Mapping[int, int],
-    workers: int,
+    shape: tuple[int, int],
     on_progress: Callable[[int, int], None],
 ) -> None:
     """Shares the partitions out over processes. Raises RebuildFailed when one of them fails."""
+    workers, most_failed = shape
     context = multiprocessing.get_context("spawn")
     counts: Queue[int] = context.Queue()
     shares = [{p: end for p, end in ends.items() if p % workers == worker} for worker in range(workers)]
     processes = [
-        context.Process(target=_replay_share, args=(consumer.name, generation, share, counts), daemon=True)
+        context.Process(target=_replay_share, args=(consumer.name, generation, share, most_failed, counts), daemon=True)
         for share in shares
         if any(share.values())
     ]
@@ -176,16 +207,19 @@ def _follow(
         process.join()
 
 
-def _replay_share(name: str, generation: int, ends: Mapping[int, int], counts: "Queue[int]") -> None:
+def _replay_share(
+    name: str, generation: int, ends: Mapping[int, int], most_failed: int, counts: "Queue[int]"
+) -> None:
     collect_rarely()
     consumer = rebuildable()[name]
     codec = connect_registry(settings.registry_url())
-    lost = replay(consumer, _store(consumer, generation), codec, settings.kafka(), ends, counts.put)
+    with Replay(consumer, _store(consumer, generation), codec, settings.kafka(), most_failed) as replay:
+        lost = replay.to(ends, counts.put)
     if lost:
         raise RebuildFailed(f"somebody else writes to generation {generation} of {name}: partitions {lost}")
 
 
 def _store(consumer: Rebuildable, generation: int) -> Store:
     if isinstance(consumer, View):
-        return RedisStore(connect_redis(settings.redis_url()), consumer, generation)
-    return ClickHouseStore(settings.clickhouse_url(), consumer, generation)
+        return RedisStore(connect_redis(settings.redis_url()), [consumer], generation)
+    return ClickHouseStore(settings.clickhouse_url(), [consumer], generation)

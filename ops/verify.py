@@ -18,6 +18,7 @@ import orjson
 
 from ops.barrier import Barrier
 from ops.comparisons import Comparisons, Keyed, Part
+from ops.positions import parked
 from streams.engine.consumer import Row
 
 #: Seconds that the relay and the consumers get to pass what there was at the first look.
@@ -150,7 +151,7 @@ def verify() -> Verified:
     """
     sides = Comparisons()
     verified = compare(sides, Barrier, lambda: sleep(PAUSE_S))
-    verified.parked = sides.parked()
+    verified.parked = parked()
     return verified
 
 

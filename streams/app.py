@@ -1,40 +1,31 @@
-"""The Faust app: an agent for every consumer, fed with batches. `faust -A streams.app worker` runs all of them.
+"""The workers' composition root: an agent for each feed. `faust -A streams.app worker` runs all that MAREA_FEEDS names.
 
-Faust supervises; its own Kafka consumer and producer stay off. Each agent reads a channel to which a Source offers
-batches, one offer at a time, and decides when they are applied and what happens when that fails; they are applied
-in the source's thread, so a slow or stopped sink slows down just its own consumer.
+Faust supervises; its own Kafka consumer and producer stay off. Each agent reads a channel on which a Source offers
+turns, one at a time, and decides when they are taken and what happens when that fails; the work is done in the
+source's thread, so a slow or stopped sink slows down just its own feed.
 """
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import faust
 from tenacity import AsyncRetrying, RetryCallState, wait_random_exponential
 
-from api.services import consumers
+from api.services import topics
 from kernel import settings
-from schemas.codec import TOPICS
 from schemas.registry import codec
-from streams.engine.batch import Batch
-from streams.engine.consumer import Consumer, Reaction, Table, View, consumer_id
-from streams.engine.runtime import Runtime, collect_rarely
-from streams.engine.source import Offer, Source, check_topics, settle_from_thread
-from streams.engine.stores import Store
-from streams.engine.stores.clickhouse import ClickHouseStore
-from streams.engine.stores.postgres import PostgresStore
-from streams.engine.stores.redis import RedisStore
-from streams.engine.stores.redis import connect as connect_redis
+from streams.engine.consumer import Consumer
+from streams.engine.feed import Feed
+from streams.engine.garbage import collect_rarely
+from streams.engine.source import Pace, Source, Turn, check_topics, settle_from_thread
+from streams.feeds import chosen, feeds, open_store
 
 log = logging.getLogger(__name__)
 logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for every schema that is looked up
 
 #: Seconds that a source gets to leave its group when the worker stops.
 STOP_S = 5.0
-#: Seconds that a worker gathers a table's records: ClickHouse wants few large inserts, about one a second.
-TABLE_LINGER_S = 2.0
-
 
 class App(faust.App):
     """Refuses to start on topics from which nothing could be rebuilt."""
@@ -48,12 +39,12 @@ class App(faust.App):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.feeds: list[Feed] = []
+        self.workers: list[FeedWorker] = []
 
     async def stop(self) -> None:
         """All sources leave at the same time; Faust stops its services one after the other."""
-        for feed in self.feeds:
-            feed.leave()
+        for worker in self.workers:
+            worker.leave()
         await super().stop()
 
     async def on_first_start(self) -> None:
@@ -62,7 +53,7 @@ class App(faust.App):
     async def on_start(self) -> None:
         """Raises UnfitTopic, which ends the worker."""
         collect_rarely()
-        await asyncio.to_thread(check_topics, settings.kafka(), TOPICS, settings.partitions())
+        await asyncio.to_thread(check_topics, settings.kafka(), topics(), settings.partitions())
         await super().on_start()
 
     async def on_started(self) -> None:
@@ -71,32 +62,20 @@ class App(faust.App):
         self.flow_control.resume()
 
 
-def open_store(consumer: Consumer) -> Store:
-    """The store in which a consumer keeps its effects and its position."""
-    match consumer:
-        case View():
-            return RedisStore(connect_redis(settings.redis_url()), consumer)
-        case Table():
-            return ClickHouseStore(settings.clickhouse_url(), consumer)
-        case Reaction():
-            return PostgresStore(settings.database_url(consumer.service), consumer)
+class FeedWorker(faust.Service):
+    """One feed at work: its source, and the agent that has the work done.
 
-
-class Feed(faust.Service):
-    """One consumer at work: its source, its runtime, and the agent between them.
-
-    Whatever fails is tried again with growing, random pauses, for as long as it takes: the position says what is
+    Whatever fails is tried again with growing, random pauses, for as long as it takes: the positions say what is
     still to do, so trying again loses and doubles nothing.
     """
 
-    def __init__(self, app: App, consumer: Consumer) -> None:
+    def __init__(self, app: App, name: str, consumers: list[Consumer], pace: Pace) -> None:
         super().__init__()
-        self._consumer = consumer
+        self._name, self._consumers, self._pace = name, consumers, pace
         self._channel = app.channel(maxsize=1)
-        self._runtime: Runtime | None = None
         self._source: Source | None = None
         self._loop: asyncio.AbstractEventLoop
-        app.agent(self._channel, name=consumer_id(consumer))(self._process)
+        app.agent(self._channel, name=name)(self._process)
 
     async def on_stop(self) -> None:
         """Leaves the group, so that other workers take over at once."""
@@ -115,54 +94,26 @@ class Feed(faust.Service):
 
     async def _read_once(self) -> None:
         self._loop = asyncio.get_running_loop()
-        group = f"marea.{consumer_id(self._consumer)}"
-        linger_s = TABLE_LINGER_S if isinstance(self._consumer, Table) else 0.0
-        self._source = Source(settings.kafka(), group, self._consumer.topic, self, linger_s)
+        decoder = await asyncio.to_thread(codec)
+        feed = Feed(self._name, self._consumers, open_store(self._name), decoder)
+        self._source = Source(settings.kafka(), feed, self._pace, self._offer)
         ended = self._loop.create_future()
         self._source.start(lambda error: settle_from_thread(ended, error))
         await ended
 
     async def _process(self, stream: Any) -> None:
-        async for offer in stream:
+        async for turn in stream:
             # Once without the machinery for trying again, which costs more than most batches.
             try:
-                await offer.apply()
+                await turn.take()
             except Exception:  # noqa: BLE001  # whatever it is, it is said when it happens again
-                await self._persist(offer.apply)
+                await self._persist(turn.take)
 
-    def offer(self, offer: Offer) -> None:
-        """Puts the offer into the agent's channel."""
-        asyncio.run_coroutine_threadsafe(self._channel.put(offer), self._loop)  # type: ignore[arg-type]
+    def _offer(self, turn: Turn) -> None:
+        """From the source's thread: puts the turn into the agent's channel."""
+        asyncio.run_coroutine_threadsafe(self._channel.put(turn), self._loop)  # type: ignore[arg-type]
 
-    def assign(self, partitions: Sequence[int]) -> Mapping[int, int]:
-        """Takes partitions on, from their stored positions."""
-        if self._runtime is None:
-            self._runtime = Runtime(self._consumer, open_store(self._consumer), codec())
-        return self._runtime.assign(partitions)
-
-    def revoke(self, partitions: Sequence[int]) -> None:
-        """Lets partitions go to another worker."""
-        if self._runtime:
-            self._runtime.revoke(partitions)
-
-    def apply(self, batches: Sequence[Batch]) -> Mapping[int, int]:
-        """Applies batches; gives the partitions to read again, and from which offset."""
-        assert self._runtime, "nothing is read before partitions are assigned"
-        return self._runtime.handle(batches)
-
-    def recheck(self) -> Mapping[int, int]:
-        """Looks whether the store is where it was left; while the store does not answer, says so and gives nothing."""
-        try:
-            return self._runtime.recheck() if self._runtime else {}
-        except Exception as error:  # noqa: BLE001  # whatever it is, the next look is soon
-            log.warning("%s: can't be rechecked: %s", consumer_id(self._consumer), error)
-            return {}
-
-    def positions(self) -> Mapping[int, int]:
-        """How far each partition has been applied."""
-        return self._runtime.positions() if self._runtime else {}
-
-    async def _persist(self, work: Any, *arguments: Any) -> None:
+    async def _persist(self, work: Any) -> None:
         async for attempt in AsyncRetrying(
             wait=wait_random_exponential(multiplier=0.05, max=2),
             stop=lambda _: self.should_stop,
@@ -170,13 +121,13 @@ class Feed(faust.Service):
             reraise=True,
         ):
             with attempt:
-                await work(*arguments)
+                await work()
 
     def _say(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         log.warning(
             "%s: stopped, tries again (attempt %d): %s: %s",
-            consumer_id(self._consumer),
+            self._name,
             state.attempt_number,
             type(error).__name__,
             str(error).strip(),
@@ -184,11 +135,12 @@ class Feed(faust.Service):
 
 
 def create_app() -> App:
-    """The app with a feed for every consumer that there is."""
+    """The app with the chosen feeds."""
     marea = App("marea", broker=f"kafka://{settings.kafka()}", topic_disable_leader=True, web_enabled=False)
-    marea.feeds = [Feed(marea, consumer) for consumer in consumers()]
-    for feed in marea.feeds:
-        marea.service(feed)  # type: ignore[arg-type]  # takes instances too
+    every = feeds()
+    marea.workers = [FeedWorker(marea, name, *every[name]) for name in chosen()]
+    for worker in marea.workers:
+        marea.service(worker)  # type: ignore[arg-type]  # takes instances too
     return marea
 
 

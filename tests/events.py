@@ -1,12 +1,13 @@
 """Events and records for tests: a codec with made-up ids, and records as Debezium writes them."""
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from schemas.codec import TYPES, Codec, Undecodable
+from schemas.codec import TOPICS, TYPES, Codec, Undecodable
 from schemas.event import Event, iso_utc
-from streams.engine.batch import Batch, Record
+from streams.engine.batch import Batch, Place, Record, read
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ORDER = "01900000-0000-7000-8000-000000000001"
@@ -66,11 +67,17 @@ LIVES: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
 }
 
 
-def _unknown_schema(schema_id: int) -> str:
+#: What newer code has registered in each topic, by the schema's id: an event type without fields.
+_NEWER = {900 + number: topic for number, topic in enumerate(TOPICS)}
+
+
+def _other_schema(schema_id: int) -> str:
+    if schema_id in _NEWER:
+        return json.dumps({"type": "record", "name": "SomethingNew", "namespace": _NEWER[schema_id], "fields": []})
     raise Undecodable(f"schema id {schema_id} is not in the registry")
 
 
-CODEC = Codec({name: number for number, name in enumerate(sorted(TYPES), 1)}, _unknown_schema)
+CODEC = Codec({name: number for number, name in enumerate(sorted(TYPES), 1)}, _other_schema)
 
 
 def life(topic: str) -> list[Event]:
@@ -97,7 +104,19 @@ def record(offset: int, event: Event, value: bytes | None = None, type_: str | N
     )
 
 
-def batch(events: Sequence[Event], start: int = 0, partition: int = 0) -> Batch:
+def newer(offset: int, event: Event, topic: str) -> Record:
+    """In the event's place, one of a type that only newer code knows."""
+    [schema_id] = [schema_id for schema_id, each in _NEWER.items() if each == topic]
+    return record(offset, event, b"\0" + schema_id.to_bytes(4), "SomethingNew")
+
+
+def batch(events: Sequence[Event], topic: str, start: int = 0, partition: int = 0) -> Batch:
     """The events as one batch of consecutive offsets from `start`."""
     records = [record(offset, event) for offset, event in enumerate(events, start)]
-    return Batch(partition, start, start + len(records), records)
+    return batch_of(records, topic, partition)
+
+
+def batch_of(records: Sequence[Record], topic: str, partition: int = 0) -> Batch:
+    """Records of consecutive offsets as one batch."""
+    items = [read(one, CODEC, topic) for one in records]
+    return Batch(Place(topic, partition), records[0].offset, records[-1].offset + 1, items)

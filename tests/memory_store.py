@@ -1,65 +1,105 @@
 """The store contract in memory, for tests without servers. It passes the same contract tests as the real stores."""
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 import orjson
 
+from kernel.code import fingerprint
 from schemas.event import Event
 from streams.engine.consumer import Row
-from streams.engine.stores import Known, Parked, Progress, Wanted, Write
+from streams.engine.stores import COUNTED, Known, LaneId, Parked, Progress, Refused, Request, Wanted, Write
+
+Handlers = Mapping[str, Callable[[Sequence[Event]], None]]
 
 
 class MemoryStore:
-    """Everything that was applied, by partition. `react` stands for a reaction's handler."""
+    """Everything that was applied, by lane. `reactions` stand for the handlers of reactions, by consumer."""
 
     unavailable: tuple[type[Exception], ...] = (ConnectionError,)
 
-    def __init__(self, react: Callable[[Sequence[Event]], None] = lambda events: None) -> None:
-        self.positions: dict[int, int] = {}
-        self.versions: dict[int, dict[str, int]] = {}
-        self.rows: dict[int, dict[str, bytes]] = {}
-        self.records: dict[int, list[tuple[int, Row]]] = {}
-        self.parked: dict[int, list[Parked]] = {}
-        self.events: list[Event] = []
-        self._react = react
+    def __init__(self, reactions: Handlers | None = None) -> None:
+        self.positions: dict[LaneId, int] = {}
+        self.epochs: dict[LaneId, int] = {}
+        self.versions: dict[LaneId, dict[str, int]] = defaultdict(dict)
+        self.rows: dict[LaneId, dict[str, bytes]] = defaultdict(dict)
+        self.records: dict[LaneId, list[tuple[int, Row]]] = defaultdict(list)
+        self.parked_events: dict[LaneId, dict[int, Parked]] = defaultdict(dict)
+        self.dropped: dict[LaneId, set[int]] = defaultdict(set)
+        self.events: dict[LaneId, list[Event]] = defaultdict(list)
+        self.asked: list[Request] = []
+        self._reactions = reactions or {}
 
-    def progress(self, partitions: Sequence[int]) -> dict[int, Progress]:
-        return {
-            p: Progress(self.positions.get(p, 0), frozenset(one.key for one in self.parked.get(p, [])))
-            for p in partitions
-        }
+    def progress(self, lanes: Sequence[LaneId]) -> dict[LaneId, Progress]:
+        return {lane: self._progress(lane) for lane in lanes}
 
-    def read(self, wanted: Mapping[int, Wanted]) -> Mapping[int, Known]:
+    def read(self, wanted: Mapping[LaneId, Wanted]) -> Mapping[LaneId, Known]:
         return {
-            p: Known(
-                {a: self.versions[p][a] for a in want.aggregates if a in self.versions.get(p, {})},
-                {k: orjson.loads(self.rows[p][k]) for k in want.rows if k in self.rows.get(p, {})},
+            lane: Known(
+                {a: self.versions[lane][a] for a in want.aggregates if a in self.versions[lane]},
+                {k: orjson.loads(self.rows[lane][k]) for k in want.rows if k in self.rows[lane]},
             )
-            for p, want in wanted.items()
+            for lane, want in wanted.items()
         }
 
-    def apply(self, writes: Sequence[Write]) -> set[int]:
-        refused = {write.partition for write in writes if self._stored(write.partition) != write.expected}
-        accepted = [write for write in writes if write.partition not in refused]
+    def apply(self, writes: Sequence[Write]) -> dict[LaneId, Exception]:
+        failures: dict[LaneId, Exception] = {}
+        for write in writes:
+            try:
+                self._apply(write)
+            except self.unavailable:
+                raise
+            except Exception as error:  # noqa: BLE001  # the contract: an error of one write is its own
+                failures[write.lane] = error
+        return failures
+
+    def parked(self, lane: LaneId, key: str | None = None) -> list[Parked]:
+        found = [one for one in self.parked_events[lane].values() if key in (None, one.key)]
+        return sorted(found, key=lambda one: (one.version, one.offset))
+
+    def requests(self, lanes: Sequence[LaneId]) -> list[Request]:
+        return [request for request in self.asked if request.lane in lanes]
+
+    def drop(self, lane: LaneId, offset: int) -> None:
+        self.dropped[lane].add(offset)
+
+    def pass_by(self, lane: LaneId) -> None:
+        for offset, one in self.parked_events[lane].items():
+            if one.cause in COUNTED:
+                self.parked_events[lane][offset] = one._replace(cause="passed")
+
+    def finish(self, request: Request) -> None:
+        self.asked.remove(request)
+
+    def _progress(self, lane: LaneId) -> Progress:
+        parked = self.parked_events[lane].values()
+        keys = [one.key for one in parked]
+        return Progress(
+            self.positions.get(lane, 0),
+            self.epochs.get(lane, -1),
+            {key: keys.count(key) for key in keys},
+            sum(one.cause in COUNTED for one in parked),
+            frozenset(one.key for one in parked if one.cause != "waits" and one.code != fingerprint()),
+            frozenset(self.dropped[lane]),
+        )
+
+    def _apply(self, write: Write) -> None:
+        lane = write.lane
+        if self.positions.get(lane, 0) != write.expected:
+            raise Refused
         # All that can raise comes first, so that nothing is half applied.
-        dumped = [{key: None if row is None else orjson.dumps(row) for key, row in write.rows.items()} for write in accepted]
-        self._react([event for write in accepted for event in write.events])
-        for write, rows in zip(accepted, dumped, strict=True):
-            self._keep(write, rows)
-        return refused
-
-    def _stored(self, partition: int) -> int:
-        return self.positions.get(partition, 0)
-
-    def _keep(self, write: Write, rows: Mapping[str, bytes | None]) -> None:
-        held = self.rows.setdefault(write.partition, {})
-        for key, row in rows.items():
+        dumped = {key: None if row is None else orjson.dumps(row) for key, row in write.rows.items()}
+        if write.events and lane.consumer in self._reactions:
+            self._reactions[lane.consumer](write.events)
+        for key, row in dumped.items():
             if row is None:
-                held.pop(key, None)
+                self.rows[lane].pop(key, None)
             else:
-                held[key] = row
-        self.versions.setdefault(write.partition, {}).update(write.versions)
-        self.records.setdefault(write.partition, []).extend(write.records)
-        self.parked.setdefault(write.partition, []).extend(write.parked)
-        self.events.extend(write.events)
-        self.positions[write.partition] = write.position
+                self.rows[lane][key] = row
+        self.versions[lane].update(write.versions)
+        self.records[lane] += write.records
+        self.events[lane] += write.events
+        self.parked_events[lane].update((one.offset, one) for one in write.parked)
+        for offset in write.unparked:
+            self.parked_events[lane].pop(offset, None)
+        self.positions[lane], self.epochs[lane] = write.position, write.leader_epoch

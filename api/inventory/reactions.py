@@ -75,6 +75,7 @@ def reactions(outbox: Outbox[StockEvent | ReservationEvent], clock: Clock) -> tu
             name="inventory.reservations",
             service="inventory",
             topic=order.TOPIC,
+            types=frozenset({"OrderPlaced", "OrderCancelled"}),
             handle=handle,
             expected=_held,
             effects=store.HELD,

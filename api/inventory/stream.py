@@ -17,7 +17,7 @@ from flask import Response, request
 from kernel.refusals import FieldError, Malformed, Unavailable
 from schemas.codec import Codec, Undecodable
 from streams.engine.batch import Record, decode
-from streams.engine.source import client_config, place
+from streams.engine.source import client_config, place_of
 from streams.views.inventory import stock
 
 log = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ class _Changes:
 
     def _piece(self, message: Message) -> bytes:
         offset = cast("int", message.offset())
-        self._next[place(message)] = offset + 1
+        self._next[place_of(message).partition] = offset + 1
         change = self._change(Record(offset, message.key(), message.value(), message.headers() or ()))
         return b"id: %s\ndata: %s\n\n" % (self._id().encode(), orjson.dumps(change)) if change else b""
 

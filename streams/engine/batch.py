@@ -14,10 +14,10 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from kernel.limits import MAX_KEY_BYTES, MAX_NUMBER
-from schemas.codec import Codec, Undecodable
+from schemas.codec import Codec, Undecodable, UnknownType
 from schemas.event import Event, Topic
 
 #: What the ids begin with under which records are parked whose keys are no aggregate's ids.
@@ -52,13 +52,47 @@ class Record(NamedTuple):
     headers: Any
 
 
-class Batch(NamedTuple):
-    """Consecutive records of one partition: all there is from offset `start` up to, but without, `end`."""
+class Item(NamedTuple):
+    """A record as consumers get it: decoded once for all of them. Without an event there is a fault, and its reason.
 
+    The fault is `unknown` when the record is an event of a type that the running code does not know, `record` when it
+    is none. `key` is the aggregate's id, `version` 0 when the record does not say it, `size` the bytes of its value.
+    """
+
+    offset: int
+    key: str
+    version: int
+    event: Event | None
+    size: int
+    fault: Literal["", "record", "unknown"] = ""
+    reason: str = ""
+
+
+class Place(NamedTuple):
+    """A partition of a topic."""
+
+    topic: str
     partition: int
+
+
+class Batch(NamedTuple):
+    """Consecutive records of one partition: all there is from offset `start` up to, but without, `end`.
+
+    `leader_epoch` is that of the last record, -1 when unknown: it tells when a broker's log has gone back.
+    """
+
+    place: Place
     start: int
     end: int
-    records: Sequence[Record]
+    items: Sequence[Item]
+    leader_epoch: int = -1
+
+    def halves(self) -> "tuple[Batch, Batch]":
+        """The batch in two. It needs two items at least."""
+        middle = len(self.items) // 2
+        first, second = self.items[:middle], self.items[middle:]
+        border = second[0].offset
+        return self._replace(end=border, items=first), self._replace(start=border, items=second)
 
 
 def aggregate_id(record: Record) -> str:
@@ -145,3 +179,22 @@ def _utc(occurred_at: bytes) -> datetime:
 
 def _malformed(name: str, value: bytes | None) -> Undecodable:
     return Undecodable(f"the header {name!r} is malformed: {(value or b'')[:100]!r}")
+
+
+def read(record: Record, codec: Codec, topic: str) -> Item:
+    """The record, decoded or with what is wrong. Raises what `decode` raises when the registry is away."""
+    size = len(record.value or b"")
+    try:
+        event = decode(record, codec, topic)
+    except Undecodable as error:
+        fault: Literal["record", "unknown"] = "unknown" if isinstance(error, UnknownType) else "record"
+        return Item(record.offset, aggregate_id(record), _said_version(record), None, size, fault, str(error))
+    return Item(record.offset, event.key, event.version, event, size)
+
+
+def _said_version(record: Record) -> int:
+    """The version that the envelope of a faulty record gives; 0 when it gives none."""
+    given = [value for name, value in record.headers or () if name == "version"]
+    if len(given) != 1 or not re.fullmatch(_PATTERNS["version"], given[0] or b""):
+        return 0
+    return int(given[0]) if int(given[0]) <= MAX_NUMBER else 0

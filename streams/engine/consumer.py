@@ -4,11 +4,13 @@ import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic
 
 from typing_extensions import TypeVar
 
+from kernel.code import ROOT, fingerprint_of
 from schemas.event import Event, Topic
 
 Row = dict[str, Any]
@@ -33,7 +35,13 @@ class View:
     expected: Callable[[Iterable[Row]], Iterator[tuple[str, Row]]]
     key: Callable[[Event], str] = _aggregate_id
     rank: str | None = None
+    module: str = ""
     kind: str = "view"
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the code that makes its rows: a generation keeps that of the code that built it."""
+        return fingerprint_of(self.module)
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,19 @@ class Table:
     rows: Callable[[Event], list[Row]]
     expected: Callable[[Iterable[Row]], Iterator[Row]]
     state_query: str | None = None
+    module: str = ""
     kind: str = "table"
+
+    @property
+    def sql(self) -> Path:
+        """The file with its columns."""
+        service, name = self.module.split(".")[-2:]
+        return ROOT / "sql" / "clickhouse" / service / f"{name}.sql"
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the code that makes its rows, and of its columns: a generation keeps that of what built it."""
+        return fingerprint_of(self.module, self.sql)
 
 
 class NotYet(Exception):
@@ -64,7 +84,8 @@ class Reaction(Generic[E]):
     """One service's answer to another's events.
 
     `handle(cursor, events)` runs inside the transaction that also moves the position. Its events are in order per
-    aggregate, each once, without gaps. It raises NotYet when what they are about is not there.
+    aggregate, each once, without gaps, and of these `types` only. It raises NotYet when what they are about is not
+    there.
 
     `effects` is a query of the service's schema for what the reaction has done, as keys and rows in JSON; with all
     aggregates' states in PostgreSQL being `states`, it has to give `expected(states)`.
@@ -73,6 +94,7 @@ class Reaction(Generic[E]):
     name: str
     service: str
     topic: Topic[E]
+    types: frozenset[str]
     handle: Callable[[Any, Sequence[E]], None]
     expected: Callable[[Iterable[Row]], Iterator[tuple[str, Row]]]
     effects: str
@@ -91,13 +113,14 @@ def views_in(package: ModuleType) -> Iterator[View]:
     """The views of a package: one a module."""
     for name, module in _modules(package):
         key, rank = getattr(module, "key", _aggregate_id), getattr(module, "RANK", None)
-        yield View(name, module.TOPIC, module.fold, module.expected, key, rank)
+        yield View(name, module.TOPIC, module.fold, module.expected, key, rank, module.__name__)
 
 
 def tables_in(package: ModuleType) -> Iterator[Table]:
     """The tables of a package: one a module."""
     for name, module in _modules(package):
-        yield Table(name, module.TOPIC, module.rows, module.expected, getattr(module, "STATE_QUERY", None))
+        state_query = getattr(module, "STATE_QUERY", None)
+        yield Table(name, module.TOPIC, module.rows, module.expected, state_query, module.__name__)
 
 
 def _modules(package: ModuleType) -> Iterator[tuple[str, Any]]:

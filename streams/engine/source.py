@@ -1,7 +1,8 @@
-"""Kafka to batches, by a librdkafka consumer in a consumer group of its own.
+"""Kafka to a feed: one librdkafka client for all topics of a sink, in a consumer group of its own.
 
-The group decides who reads which partition; where to read from is the consumer's stored position. What is
-committed to the group only shows how far behind the consumer is.
+The group decides who reads which partition; where to read from is what the lanes' stored positions say. What is
+committed to the group only shows how far behind the feed is. A second client, the replayer, reads again for lanes
+that are behind the others, without the group; it is there only while some are.
 """
 
 import asyncio
@@ -11,27 +12,36 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from time import monotonic
-from typing import Protocol, cast
+from typing import NamedTuple, cast
 
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
-from streams.engine.batch import Batch, Record
+from kernel.limits import MAX_RECORD_BYTES
+from streams.engine.batch import Batch, Place, Record
+from streams.engine.feed import Feed
 
 log = logging.getLogger(__name__)
 
 #: Seconds between looking whether to stop, when nothing arrives.
 IDLE_S = 0.2
-#: Seconds between polls while an offer waits: without them the group would expel us.
+#: Seconds between polls while nothing may be applied: without them the group would expel us.
 PATIENCE_S = 1.0
+#: Seconds for which a turn goes on while there is work.
+TURN_S = 0.25
+#: Seconds that applying a batch should take at most: locks are held for no longer, and others get their turn.
+APPLY_S = 0.25
 #: Seconds between commits to the group, looks at whether the store is where it was left, and questions to the broker.
 COMMIT_S = 5.0
+#: Seconds between looks at what operators want.
+REQUESTS_S = 1.0
 #: Seconds that the broker may take to answer, and that it may leave us without any answer when we ask.
 ANSWER_S, SILENCE_S = 1.0, 10.0
-MAX_RECORDS = 4_000
-#: Seconds that a source rests at most after a batch.
-MAX_REST_S = 0.03
+#: Records in a batch at first, and in one call of the client.
+FIRST_RECORDS, AT_ONCE = 500, 500
+#: Records that the replayer hands over at once, and seconds that it may gather them.
+REPLAY_RECORDS, REPLAY_S = 1_000, 0.02
 
 # Fetches as soon as there is something, and no further ahead.
 _FOLLOW = {"queued.min.messages": 1, "fetch.queue.backoff.ms": 5}
@@ -39,12 +49,22 @@ _GATHER = {"fetch.min.bytes": 1_048_576, "fetch.wait.max.ms": 500}
 _KEPT_FOR_EVER = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 
 
+class Pace(NamedTuple):
+    """How much of what arrives is handled at once.
+
+    `linger_s` is how long records are gathered for, for sinks that want few large writes; others gather for as long
+    as applying takes, at most `rest_s`: the busier the machine, the larger the batches, and the less each event
+    costs. A batch has at most `records`, and about as many `bytes` of values.
+    """
+
+    records: int
+    bytes: int
+    rest_s: float = 0.0
+    linger_s: float = 0.0
+
+
 class UnfitTopic(Exception):
     """A topic is missing, deletes its history, or has another number of partitions: nothing could be rebuilt."""
-
-
-class HistoryLost(Exception):
-    """The position that a consumer needs next is not in the topic: going on would leave a gap."""
 
 
 class BrokerSilent(Exception):
@@ -71,45 +91,60 @@ def check_topics(bootstrap: str, topics: Sequence[str], partitions: int) -> None
 
 
 def client_config(bootstrap: str, group: str) -> dict[str, str | int | bool]:
-    """Settings of every consumer of ours. Nothing is ever skipped: a position out of range is an error."""
+    """Settings of every consumer of ours. Nothing is ever skipped: a position out of range is an error.
+
+    What a client fetches ahead is bounded in bytes, and any record that the relay may write fits.
+    """
     return {
         "bootstrap.servers": bootstrap,
         "group.id": group,
         "auto.offset.reset": "error",
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
-        "queued.max.messages.kbytes": 32_768,
+        "queued.max.messages.kbytes": 16_384,
+        "message.max.bytes": 2 * MAX_RECORD_BYTES,
+        "fetch.message.max.bytes": MAX_RECORD_BYTES,
         "fetch.queue.backoff.ms": 10,
     }
 
 
-def by_partition(messages: Iterable[Message]) -> dict[int, list[Record]]:
-    """The messages as records, in order, by partition."""
-    records: dict[int, list[Record]] = {}
+def by_place(messages: Iterable[Message]) -> dict[Place, list[Message]]:
+    """The messages, in order, by partition."""
+    found: dict[Place, list[Message]] = {}
     for message in messages:
-        records.setdefault(place(message), []).append(
-            Record(cast("int", message.offset()), message.key(), message.value(), message.headers() or ())
-        )
-    return records
+        found.setdefault(place_of(message), []).append(message)
+    return found
 
 
-def place(message: Message) -> int:
+def place_of(message: Message) -> Place:
     """The partition of a message that came from one."""
-    return cast("int", message.partition())
+    return Place(cast("str", message.topic()), cast("int", message.partition()))
 
 
-class Offer:
-    """Batches, at most one a partition, that wait for somebody to have them applied."""
+def record_of(message: Message) -> Record:
+    """The message as a record."""
+    return Record(cast("int", message.offset()), message.key(), message.value(), message.headers() or ())
+
+
+def from_position(place: Place, offset: int, leader_epoch: int = -1) -> TopicPartition:
+    """Where to read from. With the epoch the broker says when its log has gone back since (KIP-320)."""
+    if leader_epoch < 0:
+        return TopicPartition(*place, offset)
+    return TopicPartition(*place, offset, leader_epoch=leader_epoch)
+
+
+class Turn:
+    """A feed has work: it is done in the source's thread, once an agent has said so, for as long as there is some."""
 
     def __init__(self) -> None:
         self._requests: SimpleQueue[asyncio.Future[None]] = SimpleQueue()
         self._withdrawn = False
 
-    def apply(self) -> "asyncio.Future[None]":
-        """Has them applied, in the source's thread; to be called in an event loop.
+    def take(self) -> "asyncio.Future[None]":
+        """Has the work done; to be called in an event loop.
 
-        The future raises what went wrong; then they are still on offer. When the source is ending it does nothing:
-        whoever reads the partitions next starts at the stored positions.
+        The future raises what went wrong; then the work is still to be done. When the source is ending it does
+        nothing: whoever reads the partitions next starts at the stored positions.
         """
         done = asyncio.get_running_loop().create_future()
         self._requests.put(done)
@@ -118,14 +153,14 @@ class Offer:
         return done
 
     def request(self, timeout_s: float) -> "asyncio.Future[None] | None":
-        """What `apply` gave, or None when nobody called it in time; for the source."""
+        """What `take` gave, or None when nobody called it in time; for the source."""
         try:
             return self._requests.get(timeout=timeout_s)
         except Empty:
             return None
 
     def withdraw(self) -> None:
-        """The batches will not be applied from here; for the source."""
+        """The work will not be done from here; for the source."""
         self._withdrawn = True
         while request := self.request(0):
             settle_from_thread(request)
@@ -143,63 +178,43 @@ def settle_from_thread(future: "asyncio.Future[None]", error: Exception | None =
         future.get_loop().call_soon_threadsafe(settle, future, error)
 
 
-class Reader(Protocol):
-    """Whom a source reads for. All calls come from the source's thread."""
-
-    def assign(self, partitions: Sequence[int]) -> Mapping[int, int]:
-        """Takes partitions on; gives the position of each, from which to read."""
-
-    def revoke(self, partitions: Sequence[int]) -> None:
-        """Lets partitions go."""
-
-    def offer(self, offer: Offer) -> None:
-        """Hears that there is something to apply, and calls `offer.apply` when it wants that done."""
-
-    def apply(self, batches: Sequence[Batch]) -> Mapping[int, int]:
-        """Applies them; gives the partitions to read again, and from which offset."""
-
-    def recheck(self) -> Mapping[int, int]:
-        """Compares with the store; gives the partitions to read again, and from which offset."""
-
-    def positions(self) -> Mapping[int, int]:
-        """How far each partition has been applied."""
-
-
 class Source:
-    """Reads one topic for one consumer, in a thread of its own from `start` to `stop`.
+    """Reads for one feed, in a thread of its own from `start` to `stop`.
 
-    Batches are applied in that thread too, once the reader asks for it: every thread that is woken on the way costs
-    more than a small batch does. After a batch the source rests for as long as applying it took, while more records
-    gather: the busier the machine, the larger the batches, and the less each event costs. With `linger_s` it gathers
-    for that long instead, for sinks that want few large writes.
+    The work is done in that thread too, in turns that an agent grants: threads that are woken for each batch would
+    cost more than small batches do, so a turn goes on while there is work, for TURN_S at most.
     """
 
-    def __init__(
-        self, bootstrap: str, group: str, topic: str, reader: Reader, linger_s: float = 0.0
-    ) -> None:
-        self._topic, self._group = topic, group
-        self._reader = reader
-        self._linger_s = linger_s
+    def __init__(self, bootstrap: str, feed: Feed, pace: Pace, offer: Callable[[Turn], None]) -> None:
+        self._bootstrap = bootstrap
+        self._feed = feed
+        self._pace = pace
+        self._offer = offer
+        self._most = min(FIRST_RECORDS, pace.records)
         self._rest_s = 0.0
-        self._next: dict[int, int] = {}
-        self._rewinds: dict[int, int] = {}
+        self._pending: list[Batch] = []
+        self._next: dict[Place, int] = {}
+        self._rewinds: dict[Place, int] = {}
         self._stopping = Event()
-        self._committed_at = monotonic()
+        self._committed_at = self._asked_at = monotonic()
         self._unheard_since: float | None = None
         self._assignments = 0
+        self._replayer: Replayer | None = None
         # Records gather at the broker, not one by one in the client's queue.
-        gather = _GATHER if linger_s else _FOLLOW
-        self._consumer = KafkaConsumer(
-            {**client_config(bootstrap, group), **gather, "group.protocol": "consumer"}, logger=log
-        )
+        gather = _GATHER if pace.linger_s else _FOLLOW
+        config = {**client_config(bootstrap, f"marea.{feed.name}"), **gather}
+        # Partitions of the same number go to the same worker, whatever their topics.
+        config |= {"group.protocol": "consumer", "group.remote.assignor": "range"}
+        self._client = KafkaConsumer(config, logger=log)
 
     def start(self, on_end: Callable[[Exception | None], None]) -> None:
         """Polls until stopped.
 
-        `on_end` hears why it ended: HistoryLost, BrokerSilent, KafkaException, or what the reader raised.
+        `on_end` hears why it ended: BrokerSilent, KafkaException, or what the feed's store raised.
         The thread is a daemon: when the worker dies around it, it must not live on and keep its partitions.
         """
-        self._thread = Thread(target=self._run, args=(on_end,), name=f"source {self._group}", daemon=True)
+        name = f"source {self._feed.name}"
+        self._thread = Thread(target=self._run, args=(on_end,), name=name, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -220,71 +235,117 @@ class Source:
 
     def _read(self) -> None:
         try:
-            self._consumer.subscribe([self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke)
+            self._client.subscribe(self._feed.topics, on_assign=self._on_assign, on_revoke=self._on_revoke)
             while not self._stopping.is_set():
                 self._rewind()
-                batches = self._batches(self._poll())
-                if batches:
-                    self._hand_over(batches)
+                self._pending = self._poll(0.0 if self._feed.due() else IDLE_S)
+                if self._pending or self._feed.due():
+                    self._take_turn()
                 self._keep_up()
         finally:
-            self._consumer.close()
+            self._close_replayer()
+            self._client.close()
 
-    def _poll(self) -> list[Message]:
+    def _poll(self, wait_s: float) -> list[Batch]:
         """Whatever there is: waiting for a full batch would cost every event that wait."""
-        first = self._consumer.poll(IDLE_S)
+        first = self._client.poll(wait_s)
         if first is None:
             return []
         assignments = self._assignments
-        rest = self._consumer.consume(MAX_RECORDS - 1, self._linger_s or self._rest_s)
+        messages = [first]
+        size = len(first)
+        until = monotonic() + (self._pace.linger_s or self._rest_s)
+        while len(messages) < self._most and size < self._pace.bytes:
+            left_s = max(0.0, until - monotonic())
+            more = self._client.consume(min(AT_ONCE, self._most - len(messages)), left_s)
+            messages += more
+            size += sum(map(len, more))
+            if not more and left_s == 0.0:
+                break
         if self._assignments != assignments:
             # Partitions came or went in between: what we hold need not follow on from `_next`.
-            self._discard(first, *rest)
+            self._discard(*messages)
             return []
-        return [message for message in (first, *rest) if self._is_record(message)]
+        return self._batches([message for message in messages if self._is_record(message)])
 
     def _is_record(self, message: Message) -> bool:
         error = message.error()
         if error is None:
             return True
-        if error.code() in _LOST:
-            raise HistoryLost(f"{self._topic}: {error.str()}: rebuild the consumer, or restore the topic")
         if error.fatal() or error.code() in _FINAL:
             raise KafkaException(error)
-        log.warning("%s: %s", self._group, error)
+        if error.code() in _LOST and message.topic():
+            self._feed.stand_still(place_of(message), history_lost(message))
+        else:
+            log.warning("%s: %s", self._feed.name, error)
         return False
 
     def _batches(self, messages: Sequence[Message]) -> list[Batch]:
-        batches = []
-        for partition, records in by_partition(messages).items():
-            batch = Batch(partition, self._next[partition], records[-1].offset + 1, records)
-            self._next[partition] = batch.end
-            batches.append(batch)
-        return batches
+        return batches_of(self._feed, messages, self._next)
 
-    def _hand_over(self, batches: list[Batch]) -> None:
-        """Until they are applied. A consumer whose sink is down stays in its group, and keeps nothing that it reads."""
-        offer = Offer()
-        self._reader.offer(offer)
+    def _take_turn(self) -> None:
+        """Until the work is done. A feed whose sink is down stays in its group, and keeps nothing that it reads."""
+        turn = Turn()
+        self._offer(turn)
         try:
             while not self._stopping.is_set():
-                request = offer.request(PATIENCE_S)
-                if request and self._apply(batches, request):
+                request = turn.request(PATIENCE_S)
+                if request and self._work(request):
                     return
-                self._discard(self._consumer.poll(0))
+                self._discard(self._client.poll(0))
         finally:
-            offer.withdraw()
+            turn.withdraw()
 
-    def _apply(self, batches: Sequence[Batch], request: "asyncio.Future[None]") -> bool:
-        began = monotonic()
+    def _work(self, request: "asyncio.Future[None]") -> bool:
         try:
-            self._rewinds.update(self._reader.apply(batches))
+            self._work_on()
         except Exception as error:  # noqa: BLE001  # whoever asked decides
             settle_from_thread(request, error)
             return False
-        self._rest_s = min(MAX_REST_S, monotonic() - began)
         settle_from_thread(request)
         return True
+
+    def _work_on(self) -> None:
+        until = monotonic() + TURN_S
+        while True:
+            self._apply()
+            self._replay()
+            self._rewind()
+            if monotonic() > until or self._stopping.is_set():
+                return
+            self._pending = self._poll(self._rest_s)
+            if not self._pending and not self._feed.due():
+                return
+
+    def _apply(self) -> None:
+        """What is pending; and the next batch is as large as this one's time allows."""
+        if not self._pending:
+            return
+        began = monotonic()
+        self._feed.handle(self._pending)
+        took_s = monotonic() - began
+        handled = sum(len(batch.items) for batch in self._pending)
+        self._pending = []
+        self._rest_s = min(self._pace.rest_s, took_s)
+        if took_s > APPLY_S:
+            self._most = max(1, int(handled * APPLY_S / took_s))
+        elif handled >= self._most:
+            self._most = min(self._pace.records, 2 * self._most)
+
+    def _replay(self) -> None:
+        """A piece of what detached lanes lack; those that have caught up are taken back."""
+        due = self._feed.due()
+        if due:
+            self._replayer = self._replayer or Replayer(self._bootstrap, self._feed)
+            self._replayer.replay(due)
+        elif not self._feed.has_detached:
+            self._close_replayer()
+        self._rewinds.update(self._feed.attach(self._next))
+
+    def _close_replayer(self) -> None:
+        replayer, self._replayer = self._replayer, None
+        if replayer:
+            replayer.close()
 
     def _discard(self, *messages: Message | None) -> None:
         """What came when there was no room for it is read again later.
@@ -292,42 +353,53 @@ class Source:
         Pausing partitions instead would need care: one that is revoked meanwhile is still paused when it comes back.
         """
         for message in messages:
-            if message is not None and self._is_record(message) and place(message) in self._next:
-                self._rewinds[place(message)] = self._next[place(message)]
+            if message is not None and self._is_record(message) and place_of(message) in self._next:
+                self._rewinds[place_of(message)] = self._next[place_of(message)]
 
     def _rewind(self) -> None:
         rewinds, self._rewinds = self._rewinds, {}
-        for partition, offset in rewinds.items():
-            if partition in self._next:
-                self._consumer.seek(TopicPartition(self._topic, partition, offset))
-                self._next[partition] = offset
+        for place, offset in rewinds.items():
+            if place in self._next:
+                self._client.seek(from_position(place, offset))
+                self._next[place] = offset
 
-    def _on_assign(self, consumer: KafkaConsumer, assigned: Sequence[TopicPartition]) -> None:
+    def _on_assign(self, client: KafkaConsumer, assigned: Sequence[TopicPartition]) -> None:
         self._assignments += 1
-        positions = self._reader.assign([each.partition for each in assigned])
-        self._next.update(positions)
-        consumer.incremental_assign(
-            [TopicPartition(self._topic, partition, offset) for partition, offset in positions.items()]
-        )
+        starts = self._feed.assign([Place(each.topic, each.partition) for each in assigned])
+        self._next.update((place, offset) for place, (offset, _) in starts.items())
+        client.incremental_assign([from_position(place, *start) for place, start in starts.items()])
 
-    def _on_revoke(self, consumer: KafkaConsumer, revoked: list[TopicPartition]) -> None:
+    def _on_revoke(self, client: KafkaConsumer, revoked: list[TopicPartition]) -> None:
         self._assignments += 1
-        partitions = [each.partition for each in revoked]
-        self._reader.revoke(partitions)
-        for partition in partitions:
-            self._next.pop(partition, None)
-            self._rewinds.pop(partition, None)
-        consumer.incremental_unassign(revoked)
+        places = [Place(each.topic, each.partition) for each in revoked]
+        self._feed.revoke(places)
+        for place in places:
+            self._next.pop(place, None)
+            self._rewinds.pop(place, None)
+        client.incremental_unassign(revoked)
 
     def _keep_up(self) -> None:
-        if monotonic() - self._committed_at < COMMIT_S:
-            return
-        self._committed_at = monotonic()
-        self._rewinds.update(self._reader.recheck())
-        offsets = [TopicPartition(self._topic, p, offset) for p, offset in self._reader.positions().items()]
-        # A commit that nobody answers would hold up closing the client.
-        if self._is_heard() and offsets:
-            self._consumer.commit(offsets=offsets, asynchronous=True)
+        now = monotonic()
+        if now - self._asked_at > REQUESTS_S:
+            self._asked_at = now
+            self._look_after(lambda: self._feed.carry_out(self._fetch))
+        if now - self._committed_at > COMMIT_S:
+            self._committed_at = now
+            self._look_after(self._feed.recheck)
+            # A commit that nobody answers would hold up closing the client.
+            offsets = [from_position(place, offset) for place, offset in self._feed.positions().items()]
+            if self._is_heard() and offsets:
+                self._client.commit(offsets=offsets, asynchronous=True)
+
+    def _look_after(self, work: Callable[[], None]) -> None:
+        """While the sink does not answer, this says so; the next look is soon."""
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is said
+            log.warning("%s: can't look after what is stored: %s: %s", self._feed.name, type(error).__name__, error)
+
+    def _fetch(self, place: Place, offsets: Sequence[int]) -> list[Record]:
+        return fetch(self._bootstrap, place, offsets)
 
     def _is_heard(self) -> bool:
         """Whether the broker answers. Raises BrokerSilent, so that the client is opened anew.
@@ -337,7 +409,7 @@ class Source:
         """
         asked_at = monotonic()
         try:
-            self._consumer.list_topics(self._topic, timeout=ANSWER_S)
+            self._client.list_topics(self._feed.topics[0], timeout=ANSWER_S)
         except KafkaException as error:
             self._unheard_since = self._unheard_since or asked_at
             if monotonic() - self._unheard_since > SILENCE_S:
@@ -347,8 +419,81 @@ class Source:
         return True
 
 
+class Replayer:
+    """Reads again for detached lanes, without the group."""
+
+    def __init__(self, bootstrap: str, feed: Feed) -> None:
+        self._feed = feed
+        self._next: dict[Place, int] = {}
+        config = {**client_config(bootstrap, f"marea.{feed.name}.replay"), "fetch.error.backoff.ms": 100}
+        self._client = KafkaConsumer(config, logger=log)
+
+    def replay(self, due: Mapping[Place, tuple[int, int]]) -> None:
+        """Hands over what has arrived of these positions and what follows them."""
+        if any(place not in self._next or offset < self._next[place] for place, (offset, _) in due.items()) or (
+            self._next.keys() - due.keys()
+        ):
+            self._next = {place: offset for place, (offset, _) in due.items()}
+            self._client.assign([from_position(place, *at) for place, at in due.items()])
+        messages = self._client.consume(REPLAY_RECORDS, REPLAY_S)
+        records = [message for message in messages if self._is_record(message)]
+        self._feed.replay(batches_of(self._feed, records, self._next))
+
+    def close(self) -> None:
+        """Ends the client."""
+        self._client.close()
+
+    def _is_record(self, message: Message) -> bool:
+        error = message.error()
+        if error is None:
+            return True
+        if error.code() in _LOST and message.topic():
+            self._feed.stand_still(place_of(message), history_lost(message))
+        else:
+            log.warning("%s, replaying: %s", self._feed.name, error)
+        return False
+
+
+def batches_of(feed: Feed, messages: Iterable[Message], ahead: dict[Place, int]) -> list[Batch]:
+    """The messages as batches, each from where the one before it ended; `ahead`, the next offsets, moves on."""
+    batches = []
+    for place, found in by_place(messages).items():
+        epoch = found[-1].leader_epoch()
+        batch = feed.batch(place, ahead[place], list(map(record_of, found)), -1 if epoch is None else epoch)
+        ahead[place] = batch.end
+        batches.append(batch)
+    return batches
+
+
+def fetch(bootstrap: str, place: Place, offsets: Sequence[int]) -> list[Record]:
+    """The records at these offsets, which have to be there. Raises LookupError."""
+    found: list[Record] = []
+    client = KafkaConsumer(client_config(bootstrap, "marea.fetch"))
+    try:
+        for offset in offsets:
+            client.assign([TopicPartition(*place, offset)])
+            message = client.poll(SILENCE_S)
+            if message is None or message.error() or message.offset() != offset:
+                raise LookupError(f"{place.topic}/{place.partition} has no record at {offset}")
+            found.append(record_of(message))
+    finally:
+        client.close()
+    return found
+
+
+def history_lost(message: Message) -> str:
+    """What to say when a position is not in the topic, or the topic's log has gone back since it was reached."""
+    error = message.error()
+    assert error
+    return (
+        f"{message.topic()}/{message.partition()} has not the history that this position belongs to ({error.str()}):"
+        " restore the topic, or rebuild the consumer"
+    )
+
+
 _LOST = {
     KafkaError._AUTO_OFFSET_RESET,  # noqa: SLF001  # how librdkafka names its own error codes
+    KafkaError._LOG_TRUNCATION,  # noqa: SLF001
     KafkaError.OFFSET_OUT_OF_RANGE,
 }
 _FINAL = {

@@ -12,6 +12,7 @@ from uuid import uuid4
 import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
+from streams.engine.runtime import Runtime
 
 from api.orders.store import Orders
 from api.services import reactions
@@ -25,7 +26,6 @@ from schemas.event import Event
 from schemas.order import OrderPlaced
 from streams.engine import runtime as engine
 from streams.engine.consumer import NotYet, Reaction
-from streams.engine.runtime import Runtime
 from streams.engine.stores.postgres import PostgresStore
 from tests.events import CODEC, batch, life
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import orjson
 import pytest
+from streams.engine.runtime import Runtime
 
 from api.services import tables, views
 from schemas.codec import TYPES, Codec
 from schemas.event import Event
 from streams.engine.batch import Batch
 from streams.engine.consumer import Table, View
-from streams.engine.runtime import Runtime
 from streams.engine.stores.clickhouse import SQL
 from tests.events import CODEC, LIVES, START, batch, life, record
 from tests.memory_store import MemoryStore

@@ -1,35 +1,37 @@
-"""What a source promises to those who have its batches applied."""
+"""What a source promises to those who have its work done."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
 from queue import Queue
 from threading import Thread
 from time import monotonic
 
 import pytest
 
+from api.services import views
 from streams.engine import source
-from streams.engine.batch import Batch
-from streams.engine.source import BrokerSilent, Offer, Source, settle_from_thread
+from streams.engine.feed import Feed
+from streams.engine.source import BrokerSilent, Pace, Source, Turn, settle_from_thread
+from tests.events import CODEC
+from tests.memory_store import MemoryStore
 
 
-async def ask(offer: Offer) -> None:
-    await asyncio.wait_for(offer.apply(), timeout=5)
+async def ask(turn: Turn) -> None:
+    await asyncio.wait_for(turn.take(), timeout=5)
 
 
-def test_whoever_applies_an_offer_hears_of_success_and_of_failure() -> None:
-    offer = Offer()
+def test_whoever_takes_a_turn_hears_of_success_and_of_failure() -> None:
+    turn = Turn()
 
     def serve() -> None:
         for error in (ValueError("down"), None):
-            request = offer.request(5)
+            request = turn.request(5)
             assert request is not None
             settle_from_thread(request, error)
 
     async def agent() -> None:
         with pytest.raises(ValueError, match="down"):
-            await ask(offer)
-        await ask(offer)
+            await ask(turn)
+        await ask(turn)
 
     thread = Thread(target=serve)
     thread.start()
@@ -37,42 +39,20 @@ def test_whoever_applies_an_offer_hears_of_success_and_of_failure() -> None:
     thread.join()
 
 
-def test_an_offer_that_nobody_takes_up_is_noticed() -> None:
-    assert Offer().request(0) is None
+def test_a_turn_that_nobody_takes_up_is_noticed() -> None:
+    assert Turn().request(0) is None
 
 
 @pytest.mark.parametrize("asked_first", [True, False])
-def test_a_withdrawn_offer_keeps_nobody_waiting(*, asked_first: bool) -> None:
-    offer = Offer()
+def test_a_withdrawn_turn_keeps_nobody_waiting(*, asked_first: bool) -> None:
+    turn = Turn()
 
     async def agent() -> None:
-        asked = offer.apply() if asked_first else None
-        await asyncio.to_thread(offer.withdraw)
-        await asyncio.wait_for(asked or offer.apply(), timeout=5)
+        asked = turn.take() if asked_first else None
+        await asyncio.to_thread(turn.withdraw)
+        await asyncio.wait_for(asked or turn.take(), timeout=5)
 
     asyncio.run(agent())
-
-
-class Idle:
-    """A reader that is never given anything."""
-
-    def assign(self, partitions: Sequence[int]) -> Mapping[int, int]:
-        raise AssertionError(partitions)
-
-    def revoke(self, partitions: Sequence[int]) -> None:
-        raise AssertionError(partitions)
-
-    def offer(self, offer: Offer) -> None:
-        raise AssertionError(offer)
-
-    def apply(self, batches: Sequence[Batch]) -> Mapping[int, int]:
-        raise AssertionError(batches)
-
-    def recheck(self) -> Mapping[int, int]:
-        return {}
-
-    def positions(self) -> Mapping[int, int]:
-        return {}
 
 
 def test_a_source_that_hears_nothing_from_the_broker_ends_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,6 +60,8 @@ def test_a_source_that_hears_nothing_from_the_broker_ends_after_a_while(monkeypa
         monkeypatch.setattr(source, name, seconds)
     ended: Queue[Exception | None] = Queue()
     started_at = monotonic()
-    Source("127.0.0.1:1", "group", "topic", Idle()).start(ended.put)  # nobody listens on port 1
+    feed = Feed("test", [views()["order"]], MemoryStore(), CODEC)
+    # Nobody listens on port 1.
+    Source("127.0.0.1:1", feed, Pace(records=1, bytes=1), lambda turn: None).start(ended.put)
     assert isinstance(ended.get(timeout=30), BrokerSilent)
     assert monotonic() - started_at > 1.0

@@ -1,33 +1,63 @@
-"""What the engine asks of a place that keeps effects: positions, and a whole batch applied with its position.
+"""What the engine asks of a sink: positions, and a whole batch applied with its position.
 
-One store object serves one consumer. Calls block; the engine calls from a thread.
+One store object serves one feed: all consumers of one sink. Calls block; the feed calls from its thread.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from schemas.event import Event
 from streams.engine.consumer import Row
 
+#: Why an event is parked: its record can't be decoded; its type is not known to the code that ran; our own code
+#: failed on it; it came too early; it waits for an earlier event of its aggregate. `passed` once failed, too, and no
+#: longer counts against its consumer.
+Cause = Literal["record", "unknown", "failed", "gap", "waits", "passed"]
+
+#: Causes that may be a bad deploy: a consumer that has too many of them stops, instead of parking a whole topic.
+COUNTED: frozenset[Cause] = frozenset({"unknown", "failed"})
+
+
+class LaneId(NamedTuple):
+    """One consumer in one partition of its topic."""
+
+    consumer: str
+    partition: int
+
 
 class Parked(NamedTuple):
-    """An event that could not be applied, or that waits behind one: `offset` is where it is in its partition."""
+    """An event that could not be applied. It stays in its topic: `offset` is where.
+
+    `version` is 0 when its record does not say; `code` tells which code tried it last.
+    """
 
     offset: int
     key: str
+    version: int
+    cause: Cause
     reason: str
+    code: str
 
 
 class Progress(NamedTuple):
-    """Where a consumer is in a partition: the next offset it needs, and the aggregates that have parked events."""
+    """Where a consumer is in a partition: `position` is the next offset that it needs.
 
-    position: int
-    waiting: frozenset[str]
+    `leader_epoch` is that of the record before it, -1 when unknown. `parked` counts the parked events of each
+    aggregate that has some, `counted` those that count against the consumer. The events of `untried` aggregates
+    were tried by other code than this. `dropped` offsets are skipped, whatever their records say.
+    """
+
+    position: int = 0
+    leader_epoch: int = -1
+    parked: Mapping[str, int] = {}  # a NamedTuple's default, and nobody changes it
+    counted: int = 0
+    untried: frozenset[str] = frozenset()
+    dropped: frozenset[int] = frozenset()
 
 
 class Known(NamedTuple):
-    """What the store holds for the aggregates and rows that a batch touches; what it does not hold is left out."""
+    """What the store holds of the aggregates and rows that a batch touches; what it does not hold is left out."""
 
     versions: Mapping[str, int]
     rows: Mapping[str, Row]
@@ -36,42 +66,90 @@ class Known(NamedTuple):
 class Wanted(NamedTuple):
     """The aggregates whose versions, and the rows, that a batch needs."""
 
-    aggregates: Sequence[str]
-    rows: Sequence[str]
+    aggregates: Collection[str]
+    rows: Collection[str]
+
+
+class Request(NamedTuple):
+    """What an operator wants of the parked events of one aggregate: only their owner may change a lane's effects."""
+
+    id: str
+    lane: LaneId
+    action: Literal["retry", "drop", "pass"]
+    key: str
+
+
+class Refused(Exception):
+    """The stored position is not the one that the write expected: somebody else has moved it."""
+
+
+class Stopped(NamedTuple):
+    """Where a lane stops, because its consumer has failed too often: nothing of this event is written."""
+
+    offset: int
+    reason: str
 
 
 @dataclass
 class Write:
-    """One partition's batch, ready to be applied: effects, versions, parked events and position in one.
+    """One lane's batch, ready to be applied: effects, versions, parked events and position in one.
 
     `expected` is the position that the effects were computed from; `position` the one after them. A view's effects
-    are `rows` (None deletes), a table's are `records` (each with its offset), a reaction's are `events`.
+    are `rows` (None deletes), a table's are `records` (each with its offset), a reaction's are `events`. `unparked`
+    are offsets of events that are parked no longer.
     """
 
-    partition: int
+    lane: LaneId
     expected: int
     position: int
+    leader_epoch: int = -1
     versions: dict[str, int] = field(default_factory=dict)
     parked: list[Parked] = field(default_factory=list)
+    unparked: list[int] = field(default_factory=list)
     rows: dict[str, Row | None] = field(default_factory=dict)
     records: list[tuple[int, Row]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    stopped: Stopped | None = None
+
+    @property
+    def has_effects(self) -> bool:
+        """Whether anything but the position changes."""
+        return bool(
+            self.rows or self.records or self.events or self.versions or self.parked or self.unparked
+        )
 
 
 class Store(Protocol):
     """The contract that Redis, PostgreSQL, ClickHouse and the tests' memory keep."""
 
-    #: Errors that say "not now" and nothing about the batch: the engine tries the same batch again.
+    #: Errors that say "not now" of the whole sink, and nothing about a batch: the feed tries the same again.
     unavailable: tuple[type[Exception], ...]
 
-    def progress(self, partitions: Sequence[int]) -> dict[int, Progress]:
-        """The stored progress of each partition; position 0 where nothing is stored."""
+    def progress(self, lanes: Sequence[LaneId]) -> dict[LaneId, Progress]:
+        """The stored progress of each lane; position 0 where nothing is stored."""
 
-    def read(self, wanted: Mapping[int, Wanted]) -> Mapping[int, Known]:
-        """What a batch needs to know, by partition."""
+    def read(self, wanted: Mapping[LaneId, Wanted]) -> Mapping[LaneId, Known]:
+        """What a batch needs to know, by lane."""
 
-    def apply(self, writes: Sequence[Write]) -> set[int]:
-        """Applies each partition's write whole or not at all; gives the partitions that were refused.
+    def apply(self, writes: Sequence[Write]) -> dict[LaneId, Exception]:
+        """Applies each lane's write whole or not at all; gives why for those that were not.
 
-        A write is refused when the stored position is not the expected one: somebody else has moved it.
+        Refused when the stored position is not the expected one, NotYet when the same write may work later, else
+        what is wrong with the write's own effects. Raises one of `unavailable` when the sink is down; then any of
+        the writes may have been applied.
         """
+
+    def parked(self, lane: LaneId, key: str | None = None) -> list[Parked]:
+        """The parked events of one aggregate or of all, in order of version, then offset."""
+
+    def requests(self, lanes: Sequence[LaneId]) -> list[Request]:
+        """What operators want, the oldest first."""
+
+    def drop(self, lane: LaneId, offset: int) -> None:
+        """Keeps the fact, outside of generations, that this event is to be skipped."""
+
+    def pass_by(self, lane: LaneId) -> None:
+        """What is parked counts no longer against the consumer."""
+
+    def finish(self, request: Request) -> None:
+        """The request has been carried out."""

@@ -4,27 +4,48 @@ Generation 3 of the table `orders` is the ClickHouse table `orders_3`; readers u
 whose comment names the generation that it shows. One insert is one block, and the tables are not partitioned,
 so an insert is kept whole or not at all.
 
+After the rows of a batch the table `position` gets their position: a lower bound, so that a start need not look
+through all rows, and a table that takes few events is not behind.
+
 ClickHouse can't compare and set. The check before an insert stops a worker that has been overtaken; should it
 lose the race, its rows are the same rows again, and ReplacingMergeTree keeps one.
 """
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError, DataError, InterfaceError, OperationalError
 
-from streams.engine.consumer import Table
-from streams.engine.stores import Known, Progress, Wanted, Write
+from kernel.code import ROOT, fingerprint
+from streams.engine.consumer import Table, consumer_id
+from streams.engine.stores import COUNTED, Known, LaneId, Parked, Progress, Refused, Request, Wanted, Write
 
-SQL = Path(__file__).parents[3] / "sql" / "clickhouse"
+ENGINE_SQL = ROOT / "sql" / "clickhouse" / "engine"
 POSITION_COLUMNS = ("_topic", "_partition", "_offset")
 
-_LIVE = "SELECT comment FROM system.tables WHERE database = currentDatabase() AND name = {name:String}"
-_POSITIONS = "SELECT _partition, max(_offset) + 1 FROM {table:Identifier} GROUP BY _partition"
-_PARKED = "SELECT _partition, _offset, key FROM parked WHERE generation = {generation:String}"
+_LIVE = "SELECT name, comment FROM system.tables WHERE database = currentDatabase() AND name IN {names:Array(String)}"
+_MARKERS = """
+SELECT generation, _partition, max(next_offset), argMax(leader_epoch, next_offset)
+FROM position WHERE generation IN {generations:Array(String)} GROUP BY generation, _partition
+"""
+_ROWS_BEYOND = """
+SELECT _partition, max(_offset) + 1 FROM {table:Identifier}
+WHERE _offset >= arrayElementOrNull({positions:Array(UInt64)}, _partition + 1) GROUP BY _partition
+"""
+_PARKED = """
+SELECT generation, _partition, _offset, key, version, cause, reason, code FROM parked FINAL
+WHERE generation IN {generations:Array(String)} AND NOT gone ORDER BY version, _offset
+"""
+_DROPPED = "SELECT DISTINCT consumer, _partition, _offset FROM dropped WHERE consumer IN {consumers:Array(String)}"
+_REQUESTS = """
+SELECT id, consumer, _partition, action, key FROM request FINAL
+WHERE consumer IN {consumers:Array(String)} AND NOT gone ORDER BY id
+"""
+_PARKED_COLUMNS = ("generation", "_topic", "_partition", "_offset", "key", "version", "cause", "reason", "code", "gone")
+_REQUEST_COLUMNS = ("id", "consumer", "_partition", "action", "key", "reason", "gone")
 
 
 def connect(url: str) -> Client:
@@ -34,20 +55,33 @@ def connect(url: str) -> Client:
     )
 
 
+def prepare(client: Client) -> None:
+    """Makes the engine's own tables, where they are not there."""
+    for path in sorted(ENGINE_SQL.glob("*.sql")):
+        client.command(path.read_text())
+
+
 def generation_table(table: str, generation: int) -> str:
     """The ClickHouse table that holds one generation."""
     return f"{table}_{generation}"
 
 
-def live_generation(client: Client, table: str) -> int | None:
-    """The generation that readers see; None before there is one."""
-    rows = client.query(_LIVE, {"name": table}).result_rows
-    return int(rows[0][0]) if rows else None
+def live_generations(client: Client, tables: Iterable[str]) -> dict[str, int]:
+    """The generations that readers see, by table; a table that has none is left out."""
+    rows = client.query(_LIVE, {"names": list(tables)}).result_rows
+    return {name: int(comment) for name, comment in rows if comment}
 
 
-def create_generation(client: Client, table: str, generation: int) -> None:
+def create_generation(client: Client, table: Table, generation: int) -> None:
     """Makes the ClickHouse table of a generation, empty, when it is not there."""
-    client.command(next(SQL.glob(f"*/{table}.sql")).read_text(), {"table": generation_table(table, generation)})
+    client.command(table.sql.read_text(), {"table": generation_table(table.name, generation)})
+    note_generation(client, table, generation)
+
+
+def note_generation(client: Client, table: Table, generation: int, *, gone: bool = False) -> None:
+    """Notes that a generation has been built by this code, or is there no more."""
+    row = [table.name, generation, table.fingerprint, int(gone)]
+    client.insert("generation", [row], column_names=["name", "number", "code", "gone"])
 
 
 def show_generation(client: Client, table: str, generation: int, create: str = "CREATE OR REPLACE VIEW") -> None:
@@ -58,108 +92,226 @@ def show_generation(client: Client, table: str, generation: int, create: str = "
     )
 
 
-def _positions(client: Client, table: str) -> dict[int, int]:
-    rows = client.query(_POSITIONS, {"table": table}).result_rows
-    return {int(partition): int(position) for partition, position in rows}
-
-
 class ClickHouseStore:
-    """The store of one table; of its live generation unless told which."""
+    """The store of all tables; of their live generations unless told which."""
 
     unavailable: tuple[type[Exception], ...] = (OperationalError, DatabaseError, InterfaceError, OSError)
 
-    def __init__(self, url: str, table: Table, generation: int | None = None) -> None:
+    def __init__(self, url: str, tables: Iterable[Table], generation: int | None = None) -> None:
         self._url = url
-        self._table = table
+        self._tables = {consumer_id(table): table for table in tables}
         self._fixed = generation
-        self._generations: dict[int, int] = {}
+        self._generations: dict[LaneId, int] = {}
         self._open: Client | None = None
-        self._columns: dict[str, Any] = {}
+        self._columns: dict[str, dict[str, Any]] = {}
 
-    def progress(self, partitions: Sequence[int]) -> dict[int, Progress]:
-        """Looks up the live generation anew, and makes the first one when there is none."""
-        generation = self._fixed or self.live_generation()
-        self._generations.update(dict.fromkeys(partitions, generation))
-        table = generation_table(self._table.name, generation)
-        positions = _positions(self._client(), table)
-        waiting: dict[int, set[str]] = {partition: set() for partition in partitions}
-        for partition, offset, key in self._client().query(_PARKED, {"generation": table}).result_rows:
-            # What was parked later is read again, and parked again: the rows before it may not have been inserted.
-            if partition in waiting and offset < positions.get(partition, 0):
-                waiting[partition].add(key)
-        return {p: Progress(positions.get(p, 0), frozenset(waiting[p])) for p in partitions}
+    def progress(self, lanes: Sequence[LaneId]) -> dict[LaneId, Progress]:
+        """Looks up the live generations anew, and makes the first one of a table that has none."""
+        live = self._live()
+        for lane in lanes:
+            self._generations[lane] = live[lane.consumer]
+        names = {name: self._generation_of(name, live[name]) for name in {lane.consumer for lane in lanes}}
+        found = progress(self._client(), names)
+        return {lane: found.get(lane, Progress()) for lane in lanes}
 
-    def read(self, wanted: Mapping[int, Wanted]) -> Mapping[int, Known]:
+    def read(self, wanted: Mapping[LaneId, Wanted]) -> Mapping[LaneId, Known]:
         """Nothing: ReplacingMergeTree folds doubles by version, and `marea verify` finds gaps."""
-        return {partition: Known({}, {}) for partition in wanted}
+        return {lane: Known({}, {}) for lane in wanted}
 
-    def apply(self, writes: Sequence[Write]) -> set[int]:
-        """One insert for all partitions that are not refused."""
-        live = self._fixed or self.live_generation()
-        positions = _positions(self._client(), generation_table(self._table.name, live))
-        accepted = [
-            write
-            for write in writes
-            # Events without rows leave no trace: what is stored may be behind, but never ahead.
-            if self._generations[write.partition] == live and positions.get(write.partition, 0) <= write.expected
-        ]
-        self._park(live, accepted)
-        self._insert(generation_table(self._table.name, live), accepted)
-        return {write.partition for write in writes} - {write.partition for write in accepted}
+    def apply(self, writes: Sequence[Write]) -> dict[LaneId, Exception]:
+        """One insert a table for all of its partitions that are not refused, then the positions, in one more."""
+        failures, accepted = self._fence(writes)
+        self._park(accepted, [(write, one, 0) for write in accepted for one in write.parked])
+        for name, table in self._tables.items():
+            mine = [write for write in accepted if write.lane.consumer == name and write.records]
+            try:
+                self._insert(table, mine)
+            except (ValueError, TypeError, KeyError, OverflowError) as error:
+                failures |= {write.lane: error for write in mine}
+        kept = [write for write in accepted if write.lane not in failures]
+        self._unpark(kept)
+        self._mark(kept)
+        return failures
 
-    def _insert(self, table: str, writes: Sequence[Write]) -> None:
+    def parked(self, lane: LaneId, key: str | None = None) -> list[Parked]:
+        """The parked events of one aggregate or of all, in order of version, then offset."""
+        generation = self._generation_of(lane.consumer, self._generations[lane])
+        rows = self._client().query(_PARKED, {"generations": [generation]}).result_rows
+        found = [Parked(*rest) for _, partition, *rest in rows if partition == lane.partition]
+        return [one for one in found if key in (None, one.key)]
+
+    def requests(self, lanes: Sequence[LaneId]) -> list[Request]:
+        """What operators want, the oldest first."""
+        rows = self._client().query(_REQUESTS, {"consumers": list(self._tables)}).result_rows
+        mine = {*lanes}
+        found = [Request(row[0], LaneId(row[1], row[2]), row[3], row[4]) for row in rows]
+        return [request for request in found if request.lane in mine]
+
+    def drop(self, lane: LaneId, offset: int) -> None:
+        """Keeps the fact beside the generations."""
+        self._client().insert(
+            "dropped", [[*lane, offset]], column_names=["consumer", "_partition", "_offset"]
+        )
+
+    def pass_by(self, lane: LaneId) -> None:
+        """What is parked counts no longer."""
+        write = Write(lane, 0, 0)
+        passed = [one._replace(cause="passed") for one in self.parked(lane) if one.cause in COUNTED]
+        self._park([write], [(write, one, 0) for one in passed])
+
+    def finish(self, request: Request) -> None:
+        """The request has been carried out."""
+        row = [request.id, *request.lane, request.action, request.key, "", 1]
+        self._client().insert("request", [row], column_names=_REQUEST_COLUMNS)
+
+    def _live(self) -> dict[str, int]:
+        if self._fixed:
+            return dict.fromkeys(self._tables, self._fixed)
+        tables = [table.name for table in self._tables.values()]
+        live = live_generations(self._client(), tables)
+        for table in self._tables.values():
+            if table.name not in live:
+                create_generation(self._client(), table, 1)
+                # Another worker may have been faster, and its generation may have been rebuilt since.
+                show_generation(self._client(), table.name, 1, "CREATE VIEW IF NOT EXISTS")
+        if len(live) < len(tables):
+            live = live_generations(self._client(), tables)
+        return {name: live[table.name] for name, table in self._tables.items()}
+
+    def _fence(self, writes: Sequence[Write]) -> tuple[dict[LaneId, Exception], list[Write]]:
+        """The check before an insert: the same generation is live, and nobody has moved the position."""
+        live = self._live()
+        names = {name: self._generation_of(name, live[name]) for name in {write.lane.consumer for write in writes}}
+        marked = _markers(self._client(), names)
+        failures: dict[LaneId, Exception] = {}
+        accepted: list[Write] = []
+        for write in writes:
+            stored, _ = marked.get(write.lane, (0, -1))
+            if self._generations[write.lane] == live[write.lane.consumer] and stored <= write.expected:
+                accepted.append(write)
+            else:
+                failures[write.lane] = Refused()
+        return failures, accepted
+
+    def _insert(self, table: Table, writes: Sequence[Write]) -> None:
+        if not writes:
+            return
+        generation = self._generation(writes[0])
+        types = self._column_types(generation)
         records = [
-            ({**row, "_topic": self._table.topic, "_partition": write.partition, "_offset": offset})
+            {**row, "_topic": table.topic, "_partition": write.lane.partition, "_offset": offset}
             for write in writes
             for offset, row in write.records
         ]
-        if not records:
-            return
-        types = self._column_types(table)
+        # A generation that other code built may have other columns: what it lacks comes with a rebuild.
+        names = [name for name in types if name in records[0]]
         try:
             self._client().insert(
-                table,
-                [[row[name] for row in records] for name in types],
-                column_names=list(types),
-                column_types=list(types.values()),
+                generation,
+                [[row[name] for row in records] for name in names],
+                column_names=names,
+                column_types=[types[name] for name in names],
                 column_oriented=True,
             )
         except DataError as error:
             # The driver makes it a DatabaseError; but it speaks of the rows, and would be the same next time.
             raise ValueError(str(error)) from error
 
-    def _park(self, generation: int, writes: Sequence[Write]) -> None:
+    def _park(self, writes: Sequence[Write], parked: Sequence[tuple[Write, Parked, int]]) -> None:
         rows = [
-            [generation_table(self._table.name, generation), self._table.topic, write.partition, *parked]
-            for write in writes
-            for parked in write.parked
+            [self._generation(write), self._tables[write.lane.consumer].topic, write.lane.partition, *one, gone]
+            for write, one, gone in parked
         ]
         if rows:
-            columns = ["generation", "_topic", "_partition", "_offset", "key", "reason"]
-            self._client().insert("parked", rows, column_names=columns)
+            self._client().insert("parked", rows, column_names=_PARKED_COLUMNS)
 
-    def live_generation(self) -> int:
-        """The generation that readers see; makes the first one when there is none."""
-        live = live_generation(self._client(), self._table.name)
-        if live is None:
-            live = 1
-            create_generation(self._client(), self._table.name, live)
-            # Another worker may have been faster, and its generation may have been rebuilt since.
-            show_generation(self._client(), self._table.name, live, "CREATE VIEW IF NOT EXISTS")
-        return live
+    def _unpark(self, writes: Sequence[Write]) -> None:
+        """After the rows: twice is harmless."""
+        gone = [
+            (write, Parked(offset, "", 0, "passed", "", ""), 1) for write in writes for offset in write.unparked
+        ]
+        self._park(writes, gone)
 
-    def _column_types(self, table: str) -> dict[str, Any]:
-        if table not in self._columns:
-            context = self._client().create_insert_context(table)
-            self._columns[table] = dict(zip(context.column_names, context.column_types, strict=True))
-        columns: dict[str, Any] = self._columns[table]
-        return columns
+    def _mark(self, writes: Sequence[Write]) -> None:
+        rows = [
+            [self._generation(write), write.lane.partition, write.position, write.leader_epoch]
+            for write in writes
+            if write.position > write.expected
+        ]
+        if rows:
+            columns = ["generation", "_partition", "next_offset", "leader_epoch"]
+            self._client().insert("position", rows, column_names=columns)
+
+    def _generation(self, write: Write) -> str:
+        return self._generation_of(write.lane.consumer, self._generations[write.lane])
+
+    def _generation_of(self, consumer: str, generation: int) -> str:
+        return generation_table(self._tables[consumer].name, generation)
+
+    def _column_types(self, generation: str) -> dict[str, Any]:
+        if generation not in self._columns:
+            context = self._client().create_insert_context(generation)
+            self._columns[generation] = dict(zip(context.column_names, context.column_types, strict=True))
+        return self._columns[generation]
 
     def _client(self) -> Client:
         if self._open is None:
             self._open = connect(self._url)
-            self._open.command((SQL / "engine" / "parked.sql").read_text())
+            prepare(self._open)
         return self._open
+
+
+def progress(client: Client, generations: Mapping[str, str]) -> dict[LaneId, Progress]:
+    """How far each lane is; `generations` gives the ClickHouse table by consumer."""
+    positions = _markers(client, generations)
+    for consumer, table in generations.items():
+        for partition, position in _rows_beyond(client, table, consumer, positions).items():
+            positions[LaneId(consumer, partition)] = (position, -1)
+    parked = _parked(client, generations, positions)
+    dropped: dict[LaneId, set[int]] = {}
+    for consumer, partition, offset in client.query(_DROPPED, {"consumers": list(generations)}).result_rows:
+        dropped.setdefault(LaneId(consumer, partition), set()).add(offset)
+    return {
+        lane: Progress(
+            *positions.get(lane, (0, -1)),
+            Counter(one.key for one in parked.get(lane, ())),
+            sum(one.cause in COUNTED for one in parked.get(lane, ())),
+            frozenset(
+                one.key for one in parked.get(lane, ()) if one.cause != "waits" and one.code != fingerprint()
+            ),
+            frozenset(dropped.get(lane, ())),
+        )
+        for lane in positions.keys() | parked.keys() | dropped.keys()
+    }
+
+
+def _markers(client: Client, generations: Mapping[str, str]) -> dict[LaneId, tuple[int, int]]:
+    names = {table: consumer for consumer, table in generations.items()}
+    rows = client.query(_MARKERS, {"generations": list(names)}).result_rows
+    return {LaneId(names[table], partition): (int(position), epoch) for table, partition, position, epoch in rows}
+
+
+def _rows_beyond(
+    client: Client, table: str, consumer: str, marked: Mapping[LaneId, tuple[int, int]]
+) -> dict[int, int]:
+    """Positions by rows that are beyond the markers: their insert was the last that was done."""
+    numbers = [lane.partition for lane in marked if lane.consumer == consumer]
+    positions = [marked.get(LaneId(consumer, p), (0, -1))[0] for p in range(max(numbers, default=-1) + 1)]
+    rows = client.query(_ROWS_BEYOND, {"table": table, "positions": positions}).result_rows
+    return {int(partition): int(position) for partition, position in rows}
+
+
+def _parked(
+    client: Client, generations: Mapping[str, str], positions: Mapping[LaneId, tuple[int, int]]
+) -> dict[LaneId, list[Parked]]:
+    names = {table: consumer for consumer, table in generations.items()}
+    found: dict[LaneId, list[Parked]] = {}
+    for table, partition, *rest in client.query(_PARKED, {"generations": list(names)}).result_rows:
+        lane, one = LaneId(names[table], partition), Parked(*rest)
+        # What was parked later is read again, and parked again: the rows before it may not have been inserted.
+        if one.offset < positions.get(lane, (0, -1))[0]:
+            found.setdefault(lane, []).append(one)
+    return found
 
 
 class ClickHouseGenerations:
@@ -168,39 +320,57 @@ class ClickHouseGenerations:
     def __init__(self, url: str, table: Table, partitions: int) -> None:
         self._url = url
         self._client = connect(url)
+        prepare(self._client)
         self._table = table
         self._partitions = range(partitions)
-        self.live = ClickHouseStore(url, table).live_generation()
+        live = live_generations(self._client, [table.name])
+        if not live:
+            ClickHouseStore(url, [table]).progress([])
+            live = live_generations(self._client, [table.name])
+        self.live = live[table.name]
         self.next = self.live + 1
+        self._switched = False
         self._live_table = generation_table(table.name, self.live)
         self._next_table = generation_table(table.name, self.next)
         self._copy = f"{table.name}_copy"
         self._retired = f"{table.name}_retired"
 
     def begin(self) -> dict[int, int]:
-        """Clears what a failed attempt left, and keeps a copy of the live rows to compare with.
+        """Clears what failed attempts left, and keeps a copy of the live rows to compare with.
 
         Gives the positions at which the copy was made. The copy shares the live parts' files.
         """
-        self.abandon()
+        self.sweep()
+        # What is marked before the copy is made is in it; what came in between says so by itself.
+        marked = self._marked()
         self._client.command(f"CREATE TABLE {self._copy} CLONE AS {self._live_table}")
-        create_generation(self._client, self._table.name, self.next)
-        return self._positions(self._copy)
+        create_generation(self._client, self._table, self.next)
+        return self._latest(marked, self._copy)
 
     def store(self) -> ClickHouseStore:
         """The store of the next generation."""
-        return ClickHouseStore(self._url, self._table, self.next)
+        return ClickHouseStore(self._url, [self._table], self.next)
 
     def identical(self) -> bool:
         """Whether the next generation has the same rows as the copy; only true at the positions of the copy."""
-        rows = f"SELECT * FROM {self._next_table} FINAL", f"SELECT * FROM {self._copy} FINAL"
+        columns = ", ".join(self.common_columns())
+        rows = [f"SELECT {columns} FROM {table} FINAL" for table in (self._next_table, self._copy)]
         counts = [self._count(select) for select in rows]
         differing = [self._count(f"{rows[one]} EXCEPT {rows[other]}") for one, other in ((0, 1), (1, 0))]
         return counts[0] == counts[1] and differing == [0, 0]
 
+    def common_columns(self) -> list[str]:
+        """What both generations have: only that can be compared."""
+        live = self._columns(self._live_table)
+        return [name for name in self._columns(self._next_table) if name in live]
+
+    def changed_columns(self) -> list[str]:
+        """What only one of them has."""
+        return sorted({*self._columns(self._live_table)} ^ {*self._columns(self._next_table)})
+
     def live_positions(self) -> dict[int, int]:
         """Where the live generation is now."""
-        return self._positions(self._live_table)
+        return self._latest(self._marked(), self._live_table)
 
     def switch(self) -> dict[int, int]:
         """Shows the next generation to readers, then takes the live one away from its writers.
@@ -208,10 +378,11 @@ class ClickHouseGenerations:
         Gives the positions that it had reached. An insert that is under way either came before, or fails and is
         tried again, which finds the next generation.
         """
+        self._switched = True
         show_generation(self._client, self._table.name, self.next)
         self._drop(self._retired)
         self._client.command(f"RENAME TABLE {self._live_table} TO {self._retired}")
-        return self._positions(self._retired)
+        return self._latest(self._marked(), self._retired)
 
     def finish(self) -> None:
         """Deletes the generation that was live."""
@@ -220,21 +391,41 @@ class ClickHouseGenerations:
         self._drop(self._retired)
 
     def abandon(self) -> None:
-        """Deletes the next generation; the live one stays as it is."""
+        """Deletes the next generation, unless readers see it by now; the live one stays as it is."""
+        if self._switched:
+            return
         self._delete(self.next)
         self._drop(self._copy)
+
+    def sweep(self) -> None:
+        """Deletes what rebuilds that died have left: every generation but the live one."""
+        query = "SELECT number FROM generation FINAL WHERE name = {name:String} AND NOT gone"
+        known = {number for (number,) in self._client.query(query, {"name": self._table.name}).result_rows}
+        for generation in sorted({*known, self.next} - {self.live}):
+            self._delete(generation)
+        self._drop(self._copy)
+        self._drop(self._retired)
 
     def _count(self, select: str) -> Any:
         return self._client.command(f"SELECT count() FROM ({select})")
 
-    def _positions(self, table: str) -> dict[int, int]:
-        stored = _positions(self._client, table)
-        return {partition: stored.get(partition, 0) for partition in self._partitions}
+    def _columns(self, table: str) -> list[str]:
+        query = "SELECT name FROM system.columns WHERE database = currentDatabase() AND table = {table:String}"
+        return [name for (name,) in self._client.query(query, {"table": table}).result_rows]
+
+    def _marked(self) -> dict[LaneId, tuple[int, int]]:
+        return _markers(self._client, {"": self._live_table})
+
+    def _latest(self, marked: Mapping[LaneId, tuple[int, int]], table: str) -> dict[int, int]:
+        beyond = _rows_beyond(self._client, table, "", marked)
+        return {p: beyond.get(p) or marked.get(LaneId("", p), (0, -1))[0] for p in self._partitions}
 
     def _delete(self, generation: int) -> None:
         table = generation_table(self._table.name, generation)
         self._drop(table)
-        self._client.command("DELETE FROM parked WHERE generation = {table:String}", {"table": table})
+        for kept in ("parked", "position"):
+            self._client.command(f"DELETE FROM {kept} WHERE generation = {{table:String}}", {"table": table})
+        note_generation(self._client, self._table, generation, gone=True)
 
     def _drop(self, table: str) -> None:
         self._client.command(f"DROP TABLE IF EXISTS {table} SYNC")

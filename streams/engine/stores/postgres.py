@@ -1,112 +1,276 @@
 """Reactions in the PostgreSQL of the service that reacts: its changes, its outbox and the position, one commit."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 import psycopg2
+from psycopg2 import errors
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
 
+from kernel.code import fingerprint
 from kernel.postgres import PreparedConnection, connect
-from streams.engine.consumer import Reaction
-from streams.engine.stores import Known, Progress, Wanted, Write
+from streams.engine.consumer import NotYet, Reaction, consumer_id
+from streams.engine.stores import COUNTED, Known, LaneId, Parked, Progress, Refused, Request, Wanted, Write
 
-_POSITIONS = "SELECT partition, next_offset FROM position WHERE consumer = %s AND partition = ANY(%s)"
-_WAITING = "SELECT partition, aggregate_id FROM parked WHERE consumer = %s AND partition = ANY(%s)"
-_VERSIONS = "SELECT aggregate_id, version FROM version WHERE consumer = %s AND aggregate_id = ANY(%s)"
+_POSITIONS = "SELECT consumer, partition, next_offset, leader_epoch FROM position WHERE consumer = ANY(%s)"
+_PARKED = """
+SELECT consumer, partition, "offset", aggregate_id, version, cause, reason, code FROM parked WHERE consumer = ANY(%s)
+ORDER BY version, "offset"
+"""
+_DROPPED = 'SELECT consumer, partition, "offset" FROM dropped WHERE consumer = ANY(%s)'
+_REQUESTS = "SELECT id, consumer, partition, action, aggregate_id FROM request WHERE consumer = ANY(%s) ORDER BY id"
+_VERSIONS = """
+SELECT consumer, aggregate_id, version FROM unnest(%s::text[], %s::text[]) AS wanted (consumer, aggregate_id)
+JOIN version USING (consumer, aggregate_id)
+"""
 _FIRST_POSITION = "INSERT INTO position (consumer, partition, next_offset) VALUES %s ON CONFLICT DO NOTHING"
 # The fence: positions move, and versions with them, where the stored position is the expected one.
 _MOVE = """
 WITH moved AS (
-    UPDATE position SET next_offset = wanted.next_offset
-    FROM unnest(%s::integer[], %s::bigint[], %s::bigint[]) AS wanted (partition, expected, next_offset)
-    WHERE consumer = %s AND position.partition = wanted.partition AND position.next_offset = wanted.expected
-    RETURNING position.partition
+    UPDATE position SET next_offset = wanted.next_offset, leader_epoch = wanted.leader_epoch
+    FROM unnest(%s::text[], %s::integer[], %s::bigint[], %s::bigint[], %s::integer[])
+        AS wanted (consumer, partition, expected, next_offset, leader_epoch)
+    WHERE position.consumer = wanted.consumer AND position.partition = wanted.partition
+        AND position.next_offset = wanted.expected
+    RETURNING position.consumer, position.partition
 ), remembered AS (
     INSERT INTO version (consumer, aggregate_id, version)
     -- An aggregate is in one partition, unless somebody else has written to the topic.
-    SELECT %s, aggregate_id, max(version)
-    FROM unnest(%s::integer[], %s::text[], %s::bigint[]) AS applied (partition, aggregate_id, version)
-    JOIN moved USING (partition)
-    GROUP BY aggregate_id
+    SELECT consumer, aggregate_id, max(version)
+    FROM unnest(%s::text[], %s::integer[], %s::text[], %s::bigint[])
+        AS applied (consumer, partition, aggregate_id, version)
+    JOIN moved USING (consumer, partition)
+    GROUP BY consumer, aggregate_id
     ON CONFLICT (consumer, aggregate_id) DO UPDATE SET version = excluded.version
 )
-SELECT partition FROM moved
+SELECT consumer, partition FROM moved
 """
-_PARK = 'INSERT INTO parked (consumer, partition, "offset", aggregate_id, reason) VALUES %s ON CONFLICT DO NOTHING'
+_PARK = """
+INSERT INTO parked (consumer, partition, "offset", aggregate_id, version, cause, reason, code) VALUES %s
+ON CONFLICT (consumer, partition, "offset") DO UPDATE
+SET (version, cause, reason, code) = (excluded.version, excluded.cause, excluded.reason, excluded.code)
+"""
+_UNPARK = 'DELETE FROM parked WHERE consumer = %s AND partition = %s AND "offset" = ANY(%s)'
+_DROP = 'INSERT INTO dropped (consumer, partition, "offset") VALUES (%s, %s, %s) ON CONFLICT DO NOTHING'
+_EXCUSE = "UPDATE parked SET cause = 'passed' WHERE consumer = %s AND partition = %s AND cause = ANY(%s)"
+_FINISH = "DELETE FROM request WHERE id = %s"
+
+#: What PostgreSQL says of a transaction that may do on another day, or with fewer events.
+_LATER = (errors.QueryCanceled, errors.LockNotAvailable, psycopg2.extensions.TransactionRollbackError)
+#: What it says of the service's own statements and data: that would be said again.
+_OWN = (
+    psycopg2.DataError,
+    psycopg2.IntegrityError,
+    psycopg2.ProgrammingError,
+    psycopg2.NotSupportedError,
+    errors.ProgramLimitExceeded,
+    errors.StatementTooComplex,
+)
 
 
 class PostgresStore:
-    """The store of one reaction. Its connection is opened when first needed, and anew after it broke."""
+    """The store of all reactions of one service. Its connection is opened when first needed, and anew after it broke."""
 
-    #: All that PostgreSQL says, but for what it says of the data: that would be said again.
-    unavailable: tuple[type[Exception], ...] = (
-        psycopg2.OperationalError,
-        psycopg2.InterfaceError,
-        psycopg2.ProgrammingError,
-        psycopg2.InternalError,
-        psycopg2.NotSupportedError,
-    )
+    unavailable: tuple[type[Exception], ...] = (psycopg2.Error, OSError)
 
-    def __init__(self, url: str, reaction: Reaction) -> None:
+    def __init__(self, url: str, reactions: Iterable[Reaction]) -> None:
         self._url = url
-        self._reaction = reaction
+        self._reactions = {consumer_id(reaction): reaction for reaction in reactions}
+        self._names = {reaction.name: name for name, reaction in self._reactions.items()}
         self._open: PreparedConnection | None = None
 
-    def progress(self, partitions: Sequence[int]) -> dict[int, Progress]:
+    def progress(self, lanes: Sequence[LaneId]) -> dict[LaneId, Progress]:
         """Makes the rows of partitions that were never read, so that there is a row to move."""
-        name = self._reaction.name
+        first = [(self._name(lane), lane.partition, 0) for lane in lanes]
         with self._connection() as connection, connection.cursor() as cursor:
-            execute_values(cursor, _FIRST_POSITION, [(name, partition, 0) for partition in partitions])
-            cursor.execute(_POSITIONS, (name, list(partitions)))
-            positions = dict(cursor.fetchall())
-            waiting: dict[int, set[str]] = {partition: set() for partition in partitions}
-            cursor.execute(_WAITING, (name, list(partitions)))
-            for partition, aggregate_id in cursor.fetchall():
-                waiting[partition].add(aggregate_id)
-        return {p: Progress(positions[p], frozenset(waiting[p])) for p in partitions}
+            execute_values(cursor, _FIRST_POSITION, first)
+            stored = self._stored(cursor)
+        return {lane: stored[lane] for lane in lanes}
 
-    def read(self, wanted: Mapping[int, Wanted]) -> Mapping[int, Known]:
-        """Versions only: a reaction has no rows that the engine knows of."""
-        aggregates = [aggregate for want in wanted.values() for aggregate in want.aggregates]
+    def stored(self) -> dict[LaneId, Progress]:
+        """The progress of every lane that has any, for those who only look."""
         with self._connection() as connection, connection.cursor() as cursor:
-            cursor.execute(_VERSIONS, (self._reaction.name, aggregates))
-            versions: dict[str, int] = dict(cursor.fetchall())
+            return self._stored(cursor)
+
+    def close(self) -> None:
+        """Ends the connection."""
+        if self._open:
+            self._open.close()
+
+    def read(self, wanted: Mapping[LaneId, Wanted]) -> Mapping[LaneId, Known]:
+        """Versions only: a reaction has no rows that the engine knows of."""
+        pairs = [(self._name(lane), aggregate) for lane, want in wanted.items() for aggregate in want.aggregates]
+        with self._connection() as connection, connection.cursor() as cursor:
+            cursor.execute(_VERSIONS, _columns(pairs, 2))
+            versions = {(name, aggregate): version for name, aggregate, version in cursor.fetchall()}
         return {
-            partition: Known({a: versions[a] for a in want.aggregates if a in versions}, {})
-            for partition, want in wanted.items()
+            lane: Known(
+                {a: versions[name, a] for a in want.aggregates if (name := self._name(lane), a) in versions}, {}
+            )
+            for lane, want in wanted.items()
         }
 
-    def apply(self, writes: Sequence[Write]) -> set[int]:
-        """All partitions that are not refused, in one transaction; an exception of the reaction undoes it."""
+    def apply(self, writes: Sequence[Write]) -> dict[LaneId, Exception]:
+        """Writes without events are one transaction; those with events are one for each reaction.
+
+        One transaction for all reactions could deadlock with another worker's, and one failure would undo the
+        others. When a reaction's transaction fails, each of its writes gets one of its own.
+        """
+        quiet = [write for write in writes if not write.events]
+        failures = self._apply_quiet(quiet) if quiet else {}
+        working: dict[str, list[Write]] = {}
+        for write in writes:
+            if write.events:
+                working.setdefault(write.lane.consumer, []).append(write)
+        for mine in working.values():
+            failures |= self._apply_working(mine)
+        return failures
+
+    def parked(self, lane: LaneId, key: str | None = None) -> list[Parked]:
+        """The parked events of one aggregate or of all, in order of version, then offset."""
+        with self._connection() as connection, connection.cursor() as cursor:
+            found = self._by_lane(cursor, _PARKED).get(lane, ())
+        return [one for one in (Parked(*row) for row in found) if key in (None, one.key)]
+
+    def requests(self, lanes: Sequence[LaneId]) -> list[Request]:
+        """What operators want, the oldest first."""
+        with self._connection() as connection, connection.cursor() as cursor:
+            cursor.execute(_REQUESTS, (list(self._names),))
+            rows = cursor.fetchall()
+        mine = {*lanes}
+        found = [Request(row[0], LaneId(self._names[row[1]], row[2]), row[3], row[4]) for row in rows]
+        return [request for request in found if request.lane in mine]
+
+    def drop(self, lane: LaneId, offset: int) -> None:
+        """Keeps the fact."""
+        self._execute(_DROP, (self._name(lane), lane.partition, offset))
+
+    def pass_by(self, lane: LaneId) -> None:
+        """What is parked counts no longer."""
+        self._execute(_EXCUSE, (self._name(lane), lane.partition, list(COUNTED)))
+
+    def finish(self, request: Request) -> None:
+        """Forgets the request."""
+        self._execute(_FINISH, (request.id,))
+
+    def _apply_quiet(self, writes: Sequence[Write]) -> dict[LaneId, Exception]:
         with self._connection() as connection, connection.cursor() as cursor:
             moved = self._move(cursor, writes)
-            accepted = [write for write in writes if write.partition in moved]
+            self._park(cursor, [write for write in writes if write.lane in moved])
+        return {write.lane: Refused() for write in writes if write.lane not in moved}
+
+    def _apply_working(self, writes: Sequence[Write]) -> dict[LaneId, Exception]:
+        try:
+            return self._react(writes)
+        except _OwnFault as fault:
+            failure = fault.error
+        except _LATER as error:
+            failure = NotYet(f"PostgreSQL gave up on it: {str(error).strip()}")
+        except self.unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001  # the reaction's own: it is parked with its reason
+            failure = error
+        if len(writes) == 1:
+            return {writes[0].lane: failure}
+        return {lane: one for write in writes for lane, one in self._apply_working([write]).items()}
+
+    def _react(self, writes: Sequence[Write]) -> dict[LaneId, Exception]:
+        """One reaction's writes in one transaction, which any exception undoes."""
+        reaction = self._reactions[writes[0].lane.consumer]
+        with self._connection() as connection, connection.cursor() as cursor:
+            moved = self._move(cursor, writes)
+            accepted = [write for write in writes if write.lane in moved]
             events = [event for write in accepted for event in write.events]
-            if events:
-                self._reaction.handle(cursor, events)
+            try:
+                if events:
+                    reaction.handle(cursor, events)
+            except _OWN as error:
+                raise _OwnFault(error) from error
             self._park(cursor, accepted)
-        return {write.partition for write in writes} - moved
+        return {write.lane: Refused() for write in writes if write.lane not in moved}
 
-    def _move(self, cursor: Cursor, writes: Sequence[Write]) -> set[int]:
-        name = self._reaction.name
-        places = [(write.partition, write.expected, write.position) for write in writes]
-        versions = [(write.partition, *version) for write in writes for version in write.versions.items()]
-        cursor.execute(_MOVE, (*_columns(places, 3), name, name, *_columns(versions, 3)))
-        return {partition for (partition,) in cursor.fetchall()}
+    def _move(self, cursor: Cursor, writes: Sequence[Write]) -> set[LaneId]:
+        places = [
+            (self._name(write.lane), write.lane.partition, write.expected, write.position, write.leader_epoch)
+            for write in writes
+        ]
+        versions = [
+            (self._name(write.lane), write.lane.partition, *version)
+            for write in writes
+            for version in write.versions.items()
+        ]
+        cursor.execute(_MOVE, (*_columns(places, 5), *_columns(versions, 4)))
+        return {LaneId(self._names[name], partition) for name, partition in cursor.fetchall()}
 
-    def _park(self, cursor: Cursor, writes: Sequence[Write]) -> None:
-        parked = [(self._reaction.name, write.partition, *one) for write in writes for one in write.parked]
-        if parked:
-            execute_values(cursor, _PARK, parked)
+    def _park(self, cursor: Cursor, writes: Iterable[Write]) -> None:
+        for write in writes:
+            name, partition = self._name(write.lane), write.lane.partition
+            if write.parked:
+                execute_values(cursor, _PARK, [(name, partition, *one) for one in write.parked])
+            if write.unparked:
+                cursor.execute(_UNPARK, (name, partition, write.unparked))
+
+    def _stored(self, cursor: Cursor) -> dict[LaneId, Progress]:
+        positions = self._by_lane(cursor, _POSITIONS)
+        parked = self._by_lane(cursor, _PARKED)
+        dropped = self._by_lane(cursor, _DROPPED)
+        return {
+            lane: _progress(
+                position,
+                [Parked(*one) for one in parked.get(lane, ())],
+                [offset for (offset,) in dropped.get(lane, ())],
+            )
+            for lane, [position] in positions.items()
+        }
+
+    def _by_lane(self, cursor: Cursor, query: str) -> dict[LaneId, list[Any]]:
+        cursor.execute(query, (list(self._names),))
+        found: dict[LaneId, list[Any]] = {}
+        for name, partition, *row in cursor.fetchall():
+            found.setdefault(LaneId(self._names[name], partition), []).append(row)
+        return found
+
+    def _execute(self, query: str, parameters: Sequence[Any]) -> None:
+        with self._connection() as connection, connection.cursor() as cursor:
+            cursor.execute(query, parameters)
+
+    def _name(self, lane: LaneId) -> str:
+        return self._reactions[lane.consumer].name
 
     def _connection(self) -> PreparedConnection:
         """`with` on it commits, or rolls back when its block raises."""
         if self._open is None or self._open.is_gone:
-            self._open = connect(
-                self._url, self._reaction.name, 5, statement_timeout="30s", lock_timeout="10s"
-            )
+            timeouts = {"statement_timeout": "10s", "lock_timeout": "5s"}
+            self._open = connect(self._url, "reactions", 5, **timeouts)
         return self._open
+
+
+class _OwnFault(Exception):
+    """PostgreSQL refused what a reaction asked for, and not because it is away."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def stored_progress(url: str, reactions: Iterable[Reaction]) -> dict[LaneId, Progress]:
+    """How far the reactions of one service are, for those who only look."""
+    with closing(PostgresStore(url, reactions)) as store:
+        return store.stored()
+
+
+def _progress(position: Sequence[int], parked: Sequence[Parked], dropped: Iterable[int]) -> Progress:
+    return Progress(
+        position[0],
+        position[1],
+        Counter(one.key for one in parked),
+        sum(one.cause in COUNTED for one in parked),
+        frozenset(one.key for one in parked if one.cause != "waits" and one.code != fingerprint()),
+        frozenset(dropped),
+    )
 
 
 def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:

@@ -2,31 +2,39 @@
 
 Keys of generation 3 of the view `order`, partition 0 (the braces put them in one slot of a Redis Cluster):
 
-    live:order              the number of the generation that readers see
+    position:{order.3:0}    hash: `offset`, the next one, or SEALED once another generation has taken over; `epoch`
     view:{order.3:0}        hash: row key to row, as JSON ready to send
     version:{order.3:0}     hash: aggregate id to the version that was applied last
     parked:{order.3:0}      hash: offset to a parked event, as JSON
     rank:{order.3:0}        sorted set: row key by the view's RANK field
-    position:{order.3:0}    the next offset, or SEALED once another generation has taken over
+
+And beside all generations:
+
+    live:order              the number of the generation that readers see
+    fold:order              hash: generation to the fingerprint of the code that built it
+    dropped:order:0         set: offsets that an operator has dropped
+    request:order:0         hash: what operators want, by the request's id, as JSON
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha1, sha256
 from typing import Any, NamedTuple
 
 import orjson
 from redis import Redis
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from streams.engine.consumer import Row, View
-from streams.engine.stores import Known, Progress, Wanted, Write
+from kernel.code import fingerprint
+from streams.engine.consumer import View, consumer_id
+from streams.engine.stores import COUNTED, Known, LaneId, Parked, Progress, Refused, Request, Wanted, Write
 
 SEALED = "sealed"
 
 _APPLY = """
-local position = redis.call('GET', KEYS[1]) or '0'
-if position ~= ARGV[1] then return 0 end
-local at = 3
+local offset = redis.call('HGET', KEYS[1], 'offset') or '0'
+if offset ~= ARGV[1] then return 0 end
+local at = 4
 local function each(command, key)
   local last = at + tonumber(ARGV[at])
   -- Lua can unpack some thousand values at once; an even step keeps pairs together.
@@ -36,8 +44,8 @@ local function each(command, key)
   at = last + 1
 end
 each('HSET', KEYS[2]) each('HDEL', KEYS[2]) each('ZADD', KEYS[5]) each('ZREM', KEYS[5])
-each('HSET', KEYS[3]) each('HSET', KEYS[4])
-redis.call('SET', KEYS[1], ARGV[2])
+each('HSET', KEYS[3]) each('HSET', KEYS[4]) each('HDEL', KEYS[4])
+redis.call('HSET', KEYS[1], 'offset', ARGV[2], 'epoch', ARGV[3])
 return 1
 """
 # How Redis names a script that it has loaded.
@@ -65,6 +73,21 @@ def live_key(view: str) -> str:
     return f"live:{view}"
 
 
+def fold_key(view: str) -> str:
+    """The key of the fingerprints, by generation, of the code that built it."""
+    return f"fold:{view}"
+
+
+def dropped_key(view: str, partition: int) -> str:
+    """The key of the offsets that were dropped."""
+    return f"dropped:{view}:{partition}"
+
+
+def request_key(view: str, partition: int) -> str:
+    """The key of what operators want."""
+    return f"request:{view}:{partition}"
+
+
 def connect(url: str) -> "Redis":
     """A client with timeouts; it reconnects by itself."""
     return Redis.from_url(
@@ -73,90 +96,166 @@ def connect(url: str) -> "Redis":
 
 
 class RedisStore:
-    """The store of one view; of its live generation unless told which."""
+    """The store of all views; of their live generations unless told which."""
 
     unavailable: tuple[type[Exception], ...] = (RedisError, OSError)
 
-    def __init__(self, client: "Redis", view: View, generation: int | None = None) -> None:
+    def __init__(self, client: "Redis", views: Iterable[View], generation: int | None = None) -> None:
         self._client = client
-        self._view = view
+        self._views = {consumer_id(view): view for view in views}
         self._fixed = generation
-        self._generations: dict[int, int] = {}
+        self._keys: dict[LaneId, Keys] = {}
 
-    def progress(self, partitions: Sequence[int]) -> dict[int, Progress]:
-        """Looks up the live generation anew: a sealed one is left here for its successor."""
-        generation = self._fixed or self._live_generation()
-        self._generations.update(dict.fromkeys(partitions, generation))
+    def progress(self, lanes: Sequence[LaneId]) -> dict[LaneId, Progress]:
+        """Looks up the live generations anew: a sealed one is left here for its successor."""
+        live = {name: self._fixed or self._live_generation(view) for name, view in self._views.items()}
         pipeline = self._client.pipeline(transaction=False)
-        for partition in partitions:
-            keys = self._keys(partition)
-            pipeline.get(keys.position)
+        for lane in lanes:
+            view = self._views[lane.consumer].name
+            keys = self._keys[lane] = keys_of(view, live[lane.consumer], lane.partition)
+            pipeline.hmget(keys.position, "offset", "epoch")
             pipeline.hvals(keys.parked)
+            pipeline.smembers(dropped_key(view, lane.partition))
         answers = pipeline.execute()
         return {
-            partition: Progress(int(position or 0), frozenset(orjson.loads(p)["key"] for p in parked))
-            for partition, position, parked in zip(partitions, answers[::2], answers[1::2], strict=True)
+            lane: _progress(*answers[3 * number : 3 * number + 3]) for number, lane in enumerate(lanes)
         }
 
-    def read(self, wanted: Mapping[int, Wanted]) -> Mapping[int, Known]:
-        """Versions and rows of all partitions in one round trip."""
+    def read(self, wanted: Mapping[LaneId, Wanted]) -> Mapping[LaneId, Known]:
+        """Versions and rows of all lanes in one round trip."""
         pipeline = self._client.pipeline(transaction=False)
-        asked: list[tuple[int, str, Sequence[str]]] = []
-        for partition, (aggregates, rows) in wanted.items():
-            keys = self._keys(partition)
-            for kind, key, fields in (("version", keys.versions, aggregates), ("row", keys.rows, rows)):
-                if fields:
-                    pipeline.hmget(key, fields)
-                    asked.append((partition, kind, fields))
-        versions: dict[int, dict[str, int]] = {partition: {} for partition in wanted}
-        found: dict[int, dict[str, Row]] = {partition: {} for partition in wanted}
-        for (partition, kind, fields), values in zip(asked, pipeline.execute() if asked else [], strict=True):
-            pairs = ((name, value) for name, value in zip(fields, values, strict=True) if value is not None)
-            if kind == "version":
-                versions[partition].update((name, int(value)) for name, value in pairs)
-            else:
-                found[partition].update((name, orjson.loads(value)) for name, value in pairs)
-        return {partition: Known(versions[partition], found[partition]) for partition in wanted}
+        for lane, (aggregates, rows) in wanted.items():
+            keys = self._keys[lane]
+            if aggregates:
+                pipeline.hmget(keys.versions, list(aggregates))
+            if rows:
+                pipeline.hmget(keys.rows, list(rows))
+        answers = iter(pipeline.execute())
+        return {
+            lane: Known(
+                {name: int(value) for name, value in _found(aggregates, answers)},
+                {name: orjson.loads(value) for name, value in _found(rows, answers)},
+            )
+            for lane, (aggregates, rows) in wanted.items()
+        }
 
-    def apply(self, writes: Sequence[Write]) -> set[int]:
-        """One Lua call a partition, all in one round trip."""
-        calls = [(*self._keys(write.partition), *self._arguments(write)) for write in writes]
-        try:
-            done = self._call(calls)
-        except NoScriptError:  # the first call, or Redis was started anew; a call that was applied is refused below
+    def apply(self, writes: Sequence[Write]) -> dict[LaneId, Exception]:
+        """One Lua call a lane, all in one round trip."""
+        failures: dict[LaneId, Exception] = {}
+        calls: dict[LaneId, list[Any]] = {}
+        for write in writes:
+            try:
+                calls[write.lane] = self._arguments(write)
+            except (TypeError, ValueError, OverflowError, KeyError) as error:
+                failures[write.lane] = error
+        done = self._call(calls)
+        unloaded = {lane: calls[lane] for lane, answer in done.items() if isinstance(answer, NoScriptError)}
+        if unloaded:  # the first calls, or Redis was started anew
             self._client.script_load(_APPLY)
-            done = self._call(calls)
-        return {write.partition for write, applied in zip(writes, done, strict=True) if not applied}
+            done |= self._call(unloaded)
+        for lane, answer in done.items():
+            if isinstance(answer, ResponseError):
+                failures[lane] = answer
+            elif isinstance(answer, Exception):
+                raise answer
+            elif not answer:
+                failures[lane] = Refused()
+        return failures
 
-    def _call(self, calls: Sequence[Sequence[Any]]) -> list[Any]:
+    def parked(self, lane: LaneId, key: str | None = None) -> list[Parked]:
+        """The parked events of one aggregate or of all, in order of version, then offset."""
+        values: Any = self._client.hvals(self._keys[lane].parked)
+        found = [Parked(**orjson.loads(value)) for value in values]
+        return sorted(
+            (one for one in found if key in (None, one.key)), key=lambda one: (one.version, one.offset)
+        )
+
+    def requests(self, lanes: Sequence[LaneId]) -> list[Request]:
+        """What operators want, the oldest first."""
         pipeline = self._client.pipeline(transaction=False)
-        for call in calls:
-            pipeline.evalsha(_APPLY_SHA, len(Keys._fields), *call)
-        return pipeline.execute()
+        for lane in lanes:
+            pipeline.hgetall(request_key(self._views[lane.consumer].name, lane.partition))
+        found = [
+            Request(request_id.decode(), lane, **orjson.loads(text))
+            for lane, requests in zip(lanes, pipeline.execute(), strict=True)
+            for request_id, text in requests.items()
+        ]
+        return sorted(found, key=lambda request: request.id)
+
+    def drop(self, lane: LaneId, offset: int) -> None:
+        """Keeps the fact beside the generations."""
+        self._client.sadd(dropped_key(self._views[lane.consumer].name, lane.partition), offset)
+
+    def pass_by(self, lane: LaneId) -> None:
+        """What is parked counts no longer."""
+        passed = [one._replace(cause="passed") for one in self.parked(lane) if one.cause in COUNTED]
+        if passed:
+            self._client.hset(self._keys[lane].parked, mapping={one.offset: _dump(one) for one in passed})
+
+    def finish(self, request: Request) -> None:
+        """Forgets the request."""
+        view = self._views[request.lane.consumer].name
+        self._client.hdel(request_key(view, request.lane.partition), request.id)
+
+    def _call(self, calls: Mapping[LaneId, Sequence[Any]]) -> dict[LaneId, Any]:
+        if not calls:
+            return {}
+        pipeline = self._client.pipeline(transaction=False)
+        for lane, arguments in calls.items():
+            pipeline.evalsha(_APPLY_SHA, len(Keys._fields), *self._keys[lane], *arguments)
+        return dict(zip(calls, pipeline.execute(raise_on_error=False), strict=True))
 
     def _arguments(self, write: Write) -> list[Any]:
-        kept = {key: row for key, row in write.rows.items() if row is not None}
-        gone = [key for key, row in write.rows.items() if row is None]
-        rank = self._view.rank
-        arguments: list[Any] = [write.expected, write.position]
-        for group in (
-            _flat((key, orjson.dumps(row)) for key, row in kept.items()),
-            gone,
-            _flat((row[rank], key) for key, row in kept.items()) if rank else [],
-            gone if rank else [],
-            _flat(write.versions.items()),
-            _flat((parked.offset, orjson.dumps(parked._asdict())) for parked in write.parked),
-        ):
+        arguments: list[Any] = [write.expected, write.position, write.leader_epoch]
+        kept: list[Any] = []
+        gone: list[str] = []
+        ranks: list[Any] = []
+        rank = self._views[write.lane.consumer].rank
+        for key, row in write.rows.items():
+            if row is None:
+                gone.append(key)
+                continue
+            kept += (key, orjson.dumps(row))
+            if rank:
+                ranks += (row[rank], key)
+        parked = _flat((one.offset, _dump(one)) for one in write.parked)
+        for group in (kept, gone, ranks, gone if rank else (), _flat(write.versions.items()), parked, write.unparked):
             arguments.append(len(group))
-            arguments.extend(group)
+            arguments += group
         return arguments
 
-    def _keys(self, partition: int) -> Keys:
-        return keys_of(self._view.name, self._generations[partition], partition)
+    def _live_generation(self, view: View) -> int:
+        """The generation that readers see; the first one, built by this code, when there is none."""
+        live: Any = self._client.get(live_key(view.name))
+        if live is None:
+            self._client.hsetnx(fold_key(view.name), "1", view.fingerprint if view.module else "")
+            self._client.setnx(live_key(view.name), 1)
+            live = self._client.get(live_key(view.name))
+        return int(live)
 
-    def _live_generation(self) -> int:
-        self._client.setnx(live_key(self._view.name), 1)
-        return int(self._client.get(live_key(self._view.name)) or 1)
+
+def _progress(position: Sequence[bytes | None], parked: Iterable[bytes], dropped: Iterable[bytes]) -> Progress:
+    offset, epoch = position
+    events = [Parked(**orjson.loads(one)) for one in parked]
+    return Progress(
+        int(offset or 0) if offset != SEALED.encode() else 0,
+        -1 if epoch is None else int(epoch),
+        Counter(one.key for one in events),
+        sum(one.cause in COUNTED for one in events),
+        frozenset(one.key for one in events if one.cause != "waits" and one.code != fingerprint()),
+        frozenset(map(int, dropped)),
+    )
+
+
+def _found(names: Iterable[str], answers: Any) -> list[tuple[str, bytes]]:
+    """The names that were asked for and have a value; nothing was asked when there are no names."""
+    if not names:
+        return []
+    return [(name, value) for name, value in zip(names, next(answers), strict=True) if value is not None]
+
+
+def _dump(parked: Parked) -> bytes:
+    return orjson.dumps(parked._asdict())
 
 
 class RedisGenerations:
@@ -166,20 +265,22 @@ class RedisGenerations:
         self._client = client
         self._view = view
         self._partitions = range(partitions)
-        self.live = int(client.get(live_key(view.name)) or 1)
+        self.live = live_generation(client, view.name)
         self.next = self.live + 1
+        self._switched = False
 
     def begin(self) -> dict[int, int]:
-        """Clears what a failed attempt left, and keeps a copy of the live rows to compare with.
+        """Clears what failed attempts left, and keeps a copy of the live rows to compare with.
 
         Gives the positions at which the copy was made.
         """
-        self._delete(self.next)
+        self.sweep()
+        self._client.hset(fold_key(self._view.name), str(self.next), self._view.fingerprint)
         return {partition: self._copy_partition(partition) for partition in self._partitions}
 
     def store(self) -> RedisStore:
         """The store of the next generation."""
-        return RedisStore(self._client, self._view, self.next)
+        return RedisStore(self._client, [self._view], self.next)
 
     def identical(self) -> bool:
         """Whether the next generation has the same bytes as the copy; only true at the positions of the copy."""
@@ -188,10 +289,16 @@ class RedisGenerations:
             for partition in self._partitions
         )
 
+    def changed_columns(self) -> list[str]:
+        """None: rows have no columns, and are compared whole."""
+        return []
+
     def live_positions(self) -> dict[int, int]:
         """Where the live generation is now."""
-        keys = [self._keys(self.live, partition).position for partition in self._partitions]
-        return {p: int(value or 0) for p, value in zip(self._partitions, self._client.mget(keys), strict=True)}
+        pipeline = self._client.pipeline(transaction=False)
+        for partition in self._partitions:
+            pipeline.hget(self._keys(self.live, partition).position, "offset")
+        return {p: int(value or 0) for p, value in zip(self._partitions, pipeline.execute(), strict=True)}
 
     def switch(self) -> dict[int, int]:
         """Shows the next generation to readers and seals the live one, in one step.
@@ -199,26 +306,39 @@ class RedisGenerations:
         Gives the positions that the sealed one had reached. Its writers are refused from now on, and move over.
         """
         pipeline = self._client.pipeline(transaction=True)
-        pipeline.set(live_key(self._view.name), self.next)
         for partition in self._partitions:
-            pipeline.set(self._keys(self.live, partition).position, SEALED, get=True)
-        _, *positions = pipeline.execute()
+            position = self._keys(self.live, partition).position
+            pipeline.hget(position, "offset")
+            pipeline.hset(position, "offset", SEALED)
+        pipeline.set(live_key(self._view.name), self.next)
+        self._switched = True
+        positions = pipeline.execute()[: 2 * len(self._partitions) : 2]
         return {p: int(value or 0) for p, value in zip(self._partitions, positions, strict=True)}
 
     def finish(self) -> None:
         """Deletes the generation that was live. Its seals stay for a day, for writers that come late."""
         self._delete(self.live)
         for partition in self._partitions:
-            self._client.set(self._keys(self.live, partition).position, SEALED, ex=86_400)
+            position = self._keys(self.live, partition).position
+            self._client.hset(position, "offset", SEALED)
+            self._client.expire(position, 86_400)
 
     def abandon(self) -> None:
-        """Deletes the next generation; the live one stays as it is."""
+        """Deletes the next generation, unless readers see it by now; the live one stays as it is."""
+        if self._switched:
+            return
         self._delete(self.next)
+
+    def sweep(self) -> None:
+        """Deletes what rebuilds that died have left: every generation but the live one."""
+        known: Any = self._client.hkeys(fold_key(self._view.name))
+        for generation in sorted({*map(int, known), self.next} - {self.live}):
+            self._delete(generation)
 
     def _copy_partition(self, partition: int) -> int:
         live, copy = self._keys(self.live, partition), self._copy_keys(partition)
         pipeline = self._client.pipeline(transaction=True)
-        pipeline.get(live.position)
+        pipeline.hget(live.position, "offset")
         for source, target in zip(live, copy, strict=True):
             pipeline.copy(source, target, replace=True)
         return int(pipeline.execute()[0] or 0)
@@ -235,6 +355,7 @@ class RedisGenerations:
     def _delete(self, generation: int) -> None:
         for partition in self._partitions:
             self._client.unlink(*self._keys(generation, partition), *self._copy_keys(partition))
+        self._client.hdel(fold_key(self._view.name), str(generation))
 
     def _keys(self, generation: int, partition: int) -> Keys:
         return keys_of(self._view.name, generation, partition)
@@ -244,13 +365,24 @@ class RedisGenerations:
         return Keys(*(f"copy:{key}" for key in self._keys(self.live, partition)))
 
 
-def _flat(pairs: Iterable[tuple[Any, Any]]) -> list[Any]:
-    return [item for pair in pairs for item in pair]
+def live_generation(client: "Redis", view: str) -> int:
+    """The number of the generation that readers see; 1 before the first worker has run."""
+    live: Any = client.get(live_key(view))
+    return int(live or 1)
 
 
-def parked_count(client: "Redis", view: str, generation: int, partitions: int) -> int:
-    """How many events of the generation are parked."""
+def live_progress(client: "Redis", view: str, partitions: int) -> dict[int, Progress]:
+    """By partition, how far the live generation of a view is, for those who only look."""
+    generation = live_generation(client, view)
     pipeline = client.pipeline(transaction=False)
     for partition in range(partitions):
-        pipeline.hlen(keys_of(view, generation, partition).parked)
-    return sum(pipeline.execute())
+        keys = keys_of(view, generation, partition)
+        pipeline.hmget(keys.position, "offset", "epoch")
+        pipeline.hvals(keys.parked)
+        pipeline.smembers(dropped_key(view, partition))
+    answers = pipeline.execute()
+    return {partition: _progress(*answers[3 * partition : 3 * partition + 3]) for partition in range(partitions)}
+
+
+def _flat(pairs: Iterable[tuple[Any, Any]]) -> list[Any]:
+    return [item for pair in pairs for item in pair]

@@ -1,0 +1,70 @@
+"""How far every consumer is, read from the stores: what workers say of themselves is gone when they are."""
+
+from collections.abc import Iterable, Mapping
+
+from api.services import services, tables, views
+from kernel import settings
+from streams.engine.consumer import Table, View, consumer_id
+from streams.engine.stores import LaneId, Progress, clickhouse
+from streams.engine.stores.clickhouse import generation_table, live_generations
+from streams.engine.stores.postgres import stored_progress
+from streams.engine.stores.redis import connect as connect_redis
+from streams.engine.stores.redis import live_progress
+
+
+def progress() -> Mapping[str, Mapping[int, Progress]]:
+    """By consumer, by partition. Raises what a store raises that does not answer."""
+    found = {
+        **_of_views(views().values()),
+        **_of_tables(tables().values()),
+        **_of_reactions(),
+    }
+    return {
+        consumer: {partition: at.get(partition, Progress()) for partition in range(settings.partitions())}
+        for consumer, at in found.items()
+    }
+
+
+def parked() -> dict[str, int]:
+    """By consumer that has some: how many events are parked."""
+    counts = {
+        consumer: sum(sum(at.parked.values()) for at in partitions.values())
+        for consumer, partitions in progress().items()
+    }
+    return {consumer: count for consumer, count in counts.items() if count}
+
+
+def _of_views(found: Iterable[View]) -> dict[str, dict[int, Progress]]:
+    client, partitions = connect_redis(settings.redis_url()), settings.partitions()
+    return {consumer_id(view): live_progress(client, view.name, partitions) for view in found}
+
+
+def _of_tables(found: Iterable[Table]) -> dict[str, dict[int, Progress]]:
+    client = clickhouse.connect(settings.clickhouse_url())
+    clickhouse.prepare(client)
+    tables = {consumer_id(table): table for table in found}
+    live = live_generations(client, [table.name for table in tables.values()])
+    names = {
+        consumer: generation_table(table.name, live[table.name])
+        for consumer, table in tables.items()
+        if table.name in live
+    }
+    return _by_consumer(tables, clickhouse.progress(client, names))
+
+
+def _of_reactions() -> dict[str, dict[int, Progress]]:
+    found: dict[str, dict[int, Progress]] = {}
+    for service in services():
+        if service.reactions:
+            stored = stored_progress(settings.database_url(service.name), service.reactions)
+            found |= _by_consumer(map(consumer_id, service.reactions), stored)
+    return found
+
+
+def _by_consumer(
+    consumers: Iterable[str], lanes: Mapping[LaneId, Progress]
+) -> dict[str, dict[int, Progress]]:
+    found: dict[str, dict[int, Progress]] = {consumer: {} for consumer in consumers}
+    for lane, at in lanes.items():
+        found[lane.consumer][lane.partition] = at
+    return found

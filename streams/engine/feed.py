@@ -1,0 +1,310 @@
+"""Everything that is made from Kafka for one sink: each batch goes to every consumer that wants it.
+
+A feed knows lanes and their store, and neither Kafka nor Faust. A lane that stands still by itself (it waits for
+something, its code fails, its partition has lost history) is detached: the others go on, and the replayer serves it
+until it has caught up. A sink that is down raises, and detaches nobody.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from schemas.codec import Codec
+from streams.engine.batch import Batch, Item, Place, Record, read
+from streams.engine.consumer import Consumer, NotYet, consumer_id
+from streams.engine.lane import MOST_FAILED, Lane, Trouble, lane_of, reason_of
+from streams.engine.stores import LaneId, Refused, Request, Store, Wanted, Write
+
+log = logging.getLogger(__name__)
+
+#: Records that an attached lane may be behind the furthest of its partition: so many are read again to take it back.
+CLOSE = 2_000
+#: Seconds for which something that is not there yet is waited for; then its event is parked.
+PATIENCE_S = 60.0
+#: Seconds between two tries of a lane that stands still: the first, and the most.
+FIRST_PAUSE_S, MOST_PAUSE_S = 0.05, 10.0
+#: Aggregates whose parked events are tried again at once, in one go of `carry_out`.
+RETRIES_AT_ONCE = 20
+
+#: Gives the records at these offsets of a partition.
+Fetch = Callable[[Place, Sequence[int]], list[Record]]
+
+
+class Feed:
+    """The consumers of one sink, in the partitions that are assigned. Not for concurrent use."""
+
+    def __init__(
+        self,
+        name: str,
+        consumers: Iterable[Consumer],
+        store: Store,
+        codec: Codec,
+        most_failed: int = MOST_FAILED,
+    ) -> None:
+        self.name = name
+        self._most_failed = most_failed
+        self._consumers: dict[str, list[Consumer]] = {}
+        for consumer in consumers:
+            self._consumers.setdefault(consumer.topic, []).append(consumer)
+        self._store = store
+        self._codec = codec
+        self._lanes: dict[Place, list[Lane]] = {}
+
+    @property
+    def topics(self) -> list[str]:
+        """What has to be read."""
+        return sorted(self._consumers)
+
+    def batch(self, place: Place, start: int, records: Sequence[Record], leader_epoch: int = -1) -> Batch:
+        """Records as a batch, each decoded once for all consumers."""
+        items = [read(record, self._codec, place.topic) for record in records]
+        return Batch(place, start, items[-1].offset + 1, items, leader_epoch)
+
+    def assign(self, places: Sequence[Place]) -> dict[Place, tuple[int, int]]:
+        """Takes partitions on, each from its lanes' stored positions; gives where to read, and that leader epoch.
+
+        Lanes that are far behind the furthest are detached: the others need not wait for them.
+        """
+        wanted = {
+            LaneId(consumer_id(consumer), place.partition): (place, consumer)
+            for place in places
+            for consumer in self._consumers[place.topic]
+        }
+        self.revoke(places)
+        for lane_id, progress in self._store.progress(list(wanted)).items():
+            place, consumer = wanted[lane_id]
+            self._lanes.setdefault(place, []).append(
+                lane_of(consumer, lane_id, progress, self._most_failed)
+            )
+        return {place: self._start(place) for place in places}
+
+    def revoke(self, places: Iterable[Place]) -> None:
+        """Lets partitions go: batches of theirs that are still under way are ignored."""
+        for place in places:
+            self._lanes.pop(place, None)
+
+    def handle(self, batches: Sequence[Batch]) -> None:
+        """Applies batches, at most one a partition, to the attached lanes.
+
+        Raises one of the store's `unavailable` errors when the sink is down: then the same batches have to come
+        again, which is safe whatever had been applied.
+        """
+        self._run(
+            [(lane, batch) for batch in batches for lane in self._lanes.get(batch.place, ()) if lane.attached]
+        )
+
+    def replay(self, batches: Sequence[Batch]) -> None:
+        """As `handle`, for the detached lanes that are to be served now."""
+        now = time.time()
+        self._run(
+            [
+                (lane, batch)
+                for batch in batches
+                for lane in self._lanes.get(batch.place, ())
+                if _is_due(lane, now) and batch.start <= lane.position
+            ]
+        )
+
+    @property
+    def has_detached(self) -> bool:
+        """Whether any lane is left to the replayer."""
+        return not all(lane.attached for lanes in self._lanes.values() for lane in lanes)
+
+    def due(self) -> dict[Place, tuple[int, int]]:
+        """Where detached lanes have to be served from now, with that position's leader epoch."""
+        now = time.time()
+        found: dict[Place, tuple[int, int]] = {}
+        for place, lanes in self._lanes.items():
+            positions = [(lane.position, lane.leader_epoch) for lane in lanes if _is_due(lane, now)]
+            if positions:
+                found[place] = min(positions)
+        return found
+
+    def attach(self, ahead: Mapping[Place, int]) -> dict[Place, int]:
+        """Takes back the lanes that have caught up with `ahead`, the next offsets of what is read for all.
+
+        Gives from where to read again, where that is needed: the other lanes skip what they have.
+        """
+        again: dict[Place, int] = {}
+        for place, lanes in self._lanes.items():
+            for lane in lanes:
+                if lane.attached or lane.trouble or place not in ahead or ahead[place] - lane.position > CLOSE:
+                    continue
+                lane.attached = True
+                if lane.position < ahead[place]:
+                    again[place] = min(lane.position, again.get(place, lane.position))
+        return again
+
+    def stand_still(self, place: Place, reason: str) -> None:
+        """The partition can't be read: all of its lanes wait, and say so."""
+        for lane in self._lanes.get(place, ()):
+            _stand_still(lane, reason)
+
+    def recheck(self) -> None:
+        """Compares where the lanes are with where the store has them.
+
+        A store that comes back from a crash or a failover may have lost what it had acknowledged last, or somebody
+        else may have taken over. Without this, only the partition's next event would show it.
+        """
+        lanes = {lane.id: lane for lane in self._every_lane()}
+        if not lanes:
+            return
+        for lane_id, progress in self._store.progress(list(lanes)).items():
+            lane = lanes[lane_id]
+            if progress.position != lane.stored:
+                log.warning(
+                    "%s: the store is at %d, not at %d, where it was left", lane, progress.position, lane.stored
+                )
+                lane.learn_progress(progress)
+
+    def carry_out(self, fetch: Fetch) -> None:
+        """Does what operators want of parked events, and tries again once what other code could not apply."""
+        lanes = {lane.id: lane for lane in self._every_lane()}
+        places = {lane.id: place for place, lanes in self._lanes.items() for lane in lanes}
+        for request in self._store.requests(list(lanes)) if lanes else ():
+            log.warning("%s: %s %s", request.lane, request.action, request.key)
+            self._carry_out(request, lanes[request.lane], places[request.lane], fetch)
+            self._store.finish(request)
+        untried = [(lane, key) for lane in lanes.values() for key in sorted(lane.untried)]
+        for lane, key in untried[:RETRIES_AT_ONCE]:
+            lane.untried.discard(key)
+            self._retry(lane, places[lane.id], key, fetch)
+
+    def positions(self) -> dict[Place, int]:
+        """How far each partition has been applied by all of its lanes."""
+        return {place: min(lane.position for lane in lanes) for place, lanes in self._lanes.items()}
+
+    def lane(self, place: Place) -> Lane:
+        """The lane of the only consumer of a partition, for replays."""
+        [lane] = self._lanes[place]
+        return lane
+
+    def _every_lane(self) -> list[Lane]:
+        return [lane for lanes in self._lanes.values() for lane in lanes]
+
+    def _start(self, place: Place) -> tuple[int, int]:
+        lanes = self._lanes[place]
+        furthest = max(lane.position for lane in lanes)
+        for lane in lanes:
+            lane.attached = furthest - lane.position <= CLOSE
+        return min((lane.position, lane.leader_epoch) for lane in lanes if lane.attached)
+
+    def _run(self, work: Sequence[tuple[Lane, Batch]]) -> None:
+        """One read and one write for all of them."""
+        work = [(lane, batch) for lane, batch in work if _follows(lane, batch)]
+        if not work:
+            return
+        self._learn({lane: wanted for lane, batch in work if (wanted := lane.wanted(batch))})
+        writes = [lane.plan(batch) for lane, batch in work]
+        failures = self._store.apply(writes)
+        for (lane, batch), write in zip(work, writes, strict=True):
+            self._settle(lane, batch, write, failures.get(lane.id))
+
+    def _learn(self, wanted: Mapping[Lane, Wanted]) -> None:
+        if wanted:
+            known = self._store.read({lane.id: want for lane, want in wanted.items()})
+            for lane, want in wanted.items():
+                lane.learn(want, known[lane.id])
+
+    def _settle(self, lane: Lane, batch: Batch, write: Write, failure: Exception | None) -> None:
+        if failure is None:
+            self._applied(lane, write)
+        elif isinstance(failure, Refused):
+            self._reload(lane)
+            log.info("%s: has been moved to %d by somebody else", lane, lane.position)
+        elif len(batch.items) > 1:
+            # The slow way, to find the event that is at fault.
+            for half in batch.halves():
+                self._run([(lane, half)])
+        elif isinstance(failure, NotYet) and not _is_out_of_patience(lane):
+            _stand_still(lane, reason_of(failure))
+        else:
+            self._park(lane, batch, reason_of(failure))
+
+    def _park(self, lane: Lane, batch: Batch, reason: str) -> None:
+        write = lane.plan_parking(batch, reason)
+        failure = self._store.apply([write]).get(lane.id)
+        if failure is None:
+            self._applied(lane, write)
+        elif isinstance(failure, Refused):
+            self._reload(lane)
+        else:
+            raise failure
+
+    def _applied(self, lane: Lane, write: Write) -> None:
+        lane.advance(write)
+        for parked in write.parked:
+            log.warning("%s: parked %d (%s): %s", lane, parked.offset, parked.cause, parked.reason)
+        if write.position > write.expected and lane.trouble:
+            log.warning("%s: goes on at %d", lane, lane.position)
+            lane.trouble = None
+        if write.stopped:
+            _stand_still(lane, f"our own code failed too often: {write.stopped.reason}")
+
+    def _reload(self, lane: Lane) -> None:
+        lane.learn_progress(self._store.progress([lane.id])[lane.id])
+
+    def _carry_out(self, request: Request, lane: Lane, place: Place, fetch: Fetch) -> None:
+        match request.action:
+            case "retry":
+                self._retry(lane, place, request.key, fetch)
+            case "drop":
+                parked = self._store.parked(lane.id, request.key)
+                if parked:
+                    self._store.drop(lane.id, parked[0].offset)
+                    lane.dropped.add(parked[0].offset)
+                    self._retry(lane, place, request.key, fetch)
+            case "pass":
+                self._store.pass_by(lane.id)
+                self._reload(lane)
+                if lane.trouble:
+                    lane.trouble.again_at = 0.0
+
+    def _retry(self, lane: Lane, place: Place, key: str, fetch: Fetch) -> None:
+        """Applies the parked events of one aggregate in order, each in a write of its own, up to one that fails."""
+        offsets = [parked.offset for parked in self._store.parked(lane.id, key)]
+        items = {record.offset: read(record, self._codec, place.topic) for record in fetch(place, offsets)}
+        for offset in offsets:
+            if not self._retry_one(lane, items[offset]):
+                break
+        self._reload(lane)
+        lane.untried.discard(key)
+
+    def _retry_one(self, lane: Lane, item: Item) -> bool:
+        batch = Batch(Place("", lane.id.partition), item.offset, item.offset + 1, [item])
+        self._learn({lane: wanted} if (wanted := lane.wanted_of(batch.items)) else {})
+        write = lane.plan_retry(item)
+        failure = self._store.apply([write]).get(lane.id)
+        if failure is None:
+            lane.advance_retry(write)
+            return not write.parked
+        if not isinstance(failure, Refused):
+            self._store.apply([lane.plan_still_parked(item, reason_of(failure))])
+        return False
+
+
+def _follows(lane: Lane, batch: Batch) -> bool:
+    """Whether the lane can take the batch. One that lacks what is before it is left to the replayer."""
+    if batch.start > lane.position:
+        lane.attached = False
+        return False
+    return batch.end > lane.position
+
+
+def _is_due(lane: Lane, now: float) -> bool:
+    return not lane.attached and (lane.trouble is None or lane.trouble.again_at <= now)
+
+
+def _is_out_of_patience(lane: Lane) -> bool:
+    return lane.trouble is not None and time.time() - lane.trouble.since > PATIENCE_S
+
+
+def _stand_still(lane: Lane, reason: str) -> None:
+    now = time.time()
+    trouble = lane.trouble or Trouble(reason, now)
+    pause_s = min(MOST_PAUSE_S, FIRST_PAUSE_S * 2**trouble.tries)
+    lane.attached = False
+    lane.trouble = Trouble(reason, trouble.since, trouble.tries + 1, now + pause_s * random.uniform(0.5, 1.0))
+    if trouble.reason != reason or trouble.tries == 0:
+        log.warning("%s: stands still at %d: %s", lane, lane.position, reason)

@@ -1,0 +1,529 @@
+"""The engine's rules, without any server."""
+
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.services import tables, views
+from kernel import code
+from schemas.codec import TYPES, Codec
+from schemas.event import Event
+from streams.engine import feed as feeds
+from streams.engine import lane as lanes
+from streams.engine import stores
+from streams.engine.batch import Batch, Item, Place, Record
+from streams.engine.consumer import Consumer, NotYet, Reaction, Row, Table, View, consumer_id
+from streams.engine.feed import Feed
+from streams.engine.lane import MOST_FAILED, WAITS
+from streams.engine.stores import LaneId, Parked, Request, Write
+from tests.events import CODEC, ORDER, batch, batch_of, life, newer, record
+from tests.memory_store import MemoryStore
+
+TOPIC = "marea.order"
+PLACE = Place(TOPIC, 0)
+ORDERS = life(TOPIC)
+#: The store in memory stands for its handler.
+REACTION = Reaction(
+    "test",
+    "orders",
+    TOPIC,
+    frozenset({"OrderPlaced", "OrderConfirmed", "OrderCancelled"}),
+    lambda cursor, events: None,
+    lambda states: iter(()),
+    "SELECT",
+)
+REACTING = LaneId("reaction.test", 0)
+LANE = LaneId("view.order", 0)
+
+
+def other(events: Sequence[Event], key: str) -> list[Event]:
+    """The same life of another aggregate."""
+    return [event._replace(key=key, data=event.data | {"order_id": key}) for event in events]
+
+
+def running(store: MemoryStore, *consumers: Consumer, codec: Codec = CODEC) -> Feed:
+    """A feed as a new worker has it, with two partitions."""
+    feed = Feed("test", consumers or (views()["order"],), store, codec)
+    feed.assign([PLACE, Place(TOPIC, 1)])
+    return feed
+
+
+def told(events: Sequence[Event], start: int = 0, partition: int = 0) -> list[Batch]:
+    return [batch(events, TOPIC, start, partition)]
+
+
+def status(store: MemoryStore, key: str = ORDER) -> str:
+    return str(orjson.loads(store.rows[LANE][key])["status"])
+
+
+def parked(store: MemoryStore, lane: LaneId = LANE) -> list[Parked]:
+    return sorted(store.parked_events[lane].values())
+
+
+def reasons(store: MemoryStore, lane: LaneId = LANE) -> list[tuple[int, str]]:
+    return [(one.offset, one.reason) for one in parked(store, lane)]
+
+
+def failing(keys: Callable[[str], bool], error: Exception) -> Callable[[Sequence[Event]], None]:
+    """A reaction's handler that raises when it meets such an aggregate."""
+
+    def handle(events: Sequence[Event]) -> None:
+        if any(keys(event.key) for event in events):
+            raise error
+
+    return handle
+
+
+def fetching(*batches: Batch, records: Iterable[Record] = ()) -> feeds.Fetch:
+    """Gives records of the topic, as the broker would."""
+    by_offset = {one.offset: one for one in records}
+
+    def fetch(place: Place, offsets: Sequence[int]) -> list[Record]:
+        return [by_offset[offset] for offset in offsets]
+
+    return fetch
+
+
+def records_of(events: Sequence[Event], start: int = 0) -> list[Record]:
+    return [record(offset, event) for offset, event in enumerate(events, start)]
+
+
+def test_a_batch_becomes_rows_versions_and_a_position_in_one_write() -> None:
+    store = MemoryStore()
+    running(store).handle(told(ORDERS[:2]))
+    assert (status(store), store.versions[LANE], store.positions[LANE]) == ("confirmed", {ORDER: 2}, 2)
+
+
+def test_one_batch_goes_to_every_consumer_of_its_topic_in_one_write_each() -> None:
+    store = MemoryStore()
+    order, customers = views()["order"], views()["customer_orders"]
+    running(store, order, customers, views()["stock"]).handle(told(ORDERS))
+    assert {lane.consumer: at for lane, at in store.positions.items()} == {
+        consumer_id(order): 3,
+        consumer_id(customers): 3,
+    }
+
+
+def test_events_up_to_the_known_version_are_skipped() -> None:
+    store = MemoryStore()
+    feed = running(store)
+    feed.handle(told(ORDERS[:2]))
+    feed.handle(told([*ORDERS[:2], *ORDERS], start=2))
+    assert (status(store), store.versions[LANE], parked(store)) == ("cancelled", {ORDER: 3}, [])
+
+
+def test_a_version_gap_parks_the_event_and_the_later_ones_of_its_aggregate_only() -> None:
+    store = MemoryStore()
+    bystander = other(ORDERS, "bystander")
+    running(store).handle(told([ORDERS[0], bystander[0], ORDERS[2], ORDERS[1], bystander[1]]))
+    assert reasons(store) == [(2, "gap: version 3 after version 1"), (3, WAITS)]
+    assert (status(store), status(store, "bystander"), store.positions[LANE]) == ("placed", "confirmed", 5)
+
+
+def test_an_aggregate_with_parked_events_waits_in_later_batches_and_after_a_restart() -> None:
+    store = MemoryStore()
+    feed = running(store)
+    feed.handle(told([ORDERS[1]]))
+    feed.handle(told([ORDERS[0]], start=1))
+    running(store).handle(told([ORDERS[0]], start=2))
+    assert [why for _, why in reasons(store)] == ["gap: version 2 after version 0", WAITS, WAITS]
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (b"{}", "shorter than its header"),
+        (b'{"order": 1}', "first byte is 123"),
+        (b"\x00\x00\x00\x00\x63abc", "schema id 99 is not in the registry"),
+        (CODEC.encode("OrderConfirmed", ORDERS[1].data)[:-1], "not Avro of schema"),
+        (CODEC.encode("OrderConfirmed", ORDERS[1].data) + b"x", "1 bytes left over"),
+    ],
+)
+def test_what_can_not_be_decoded_is_parked_and_the_partition_goes_on(value: bytes, reason: str) -> None:
+    store = MemoryStore()
+    records = [record(0, ORDERS[0]), record(1, ORDERS[1], value), record(2, other(ORDERS, "next")[0])]
+    running(store).handle([batch_of(records, TOPIC)])
+    assert reason in parked(store)[0].reason
+    assert (status(store), status(store, "next"), store.positions[LANE]) == ("placed", "placed", 3)
+
+
+def test_a_record_without_key_or_value_is_parked() -> None:
+    store = MemoryStore()
+    running(store).handle([batch_of([Record(0, None, None, [])], TOPIC)])
+    assert store.positions[LANE] == 1
+    assert parked(store)[0].key == "unreadable:"
+
+
+def test_an_event_type_that_the_code_does_not_know_is_parked_and_never_skipped() -> None:
+    """It would be missing from live, and present after a rebuild by newer code."""
+    for consumer in (views()["order"], tables()["orders"], REACTION):
+        store = MemoryStore()
+        running(store, consumer).handle([batch_of([newer(0, ORDERS[0], TOPIC)], TOPIC)])
+        [one] = parked(store, LaneId(consumer_id(consumer), 0))
+        assert (one.cause, one.reason) == ("unknown", "the running code does not know SomethingNew")
+
+
+def test_a_fold_that_raises_parks_its_event() -> None:
+    store = MemoryStore()
+    running(store).handle(told([ORDERS[1]._replace(version=1), other(ORDERS, "next")[0]]))
+    assert reasons(store) == [(0, "ValueError: OrderConfirmed of an order that was not placed")]
+    assert status(store, "next") == "placed"
+
+
+def test_a_row_that_can_not_be_stored_parks_its_event_alone() -> None:
+    def fold(row: Row | None, event: Event) -> Row | None:
+        return {"big": 2**80 if event.key == ORDER else 1}
+
+    store = MemoryStore()
+    view = View("big", TOPIC, fold, expected=lambda states: iter(()))
+    running(store, view).handle(told([other(ORDERS, "a")[0], *ORDERS, other(ORDERS, "b")[0]]))
+    lane = LaneId("view.big", 0)
+    assert sorted(store.rows[lane]) == ["a", "b"]
+    assert [one.offset for one in parked(store, lane)] == [1, 2, 3]
+
+
+def test_a_batch_after_the_position_is_not_applied_but_left_to_the_replayer() -> None:
+    store = MemoryStore()
+    feed = running(store)
+    feed.handle(told(ORDERS, start=4))
+    assert store.positions == {}
+    assert feed.due() == {PLACE: (0, -1)}
+
+
+def test_a_batch_before_the_position_is_ignored_and_one_across_it_applied_from_there() -> None:
+    store = MemoryStore()
+    feed = running(store)
+    feed.handle(told(ORDERS[:2]))
+    feed.handle(told(ORDERS[:2]))
+    feed.handle(told(ORDERS))
+    assert (status(store), store.positions[LANE]) == ("cancelled", 3)
+
+
+def test_a_zombie_is_refused_reloads_and_goes_on_from_the_stored_position() -> None:
+    store = MemoryStore()
+    zombie, owner = running(store), running(store)
+    owner.handle(told(ORDERS[:1]))
+    zombie.handle(told(ORDERS))
+    assert status(store) == "placed"
+    zombie.handle(told(ORDERS[1:], start=1))
+    assert (status(store), store.versions[LANE]) == ("cancelled", {ORDER: 3})
+
+
+@pytest.mark.parametrize("consumer", [views()["order"], tables()["order_lines"]], ids=lambda c: c.kind)
+def test_a_store_that_comes_back_with_an_older_state_is_read_for_again(consumer: View | Table) -> None:
+    """As after a crash that lost what had been acknowledged last, or a failover to a replica that was behind."""
+    store = MemoryStore()
+    feed = running(store, consumer)
+    feed.handle(told(ORDERS[:1]))
+    kept = copy.deepcopy(store.__dict__)
+    later = other(ORDERS, "later")
+    feed.handle(told(later[:1], start=1))
+    feed.recheck()
+    assert not feed.has_detached
+    store.__dict__.update(kept)
+    feed.recheck()
+    feed.handle(told(later[1:2], start=2))
+    assert feed.due() == {PLACE: (1, -1)}
+    feed.replay(told(later[:2], start=1))
+    assert store.positions[LaneId(consumer_id(consumer), 0)] == 3
+
+
+def test_lanes_that_are_far_behind_are_detached_and_the_others_do_not_wait() -> None:
+    store = MemoryStore()
+    order, customers = views()["order"], views()["customer_orders"]
+    store.positions[LANE] = feeds.CLOSE + 1
+    feed = Feed("test", [order, customers], store, CODEC)
+    assert feed.assign([PLACE]) == {PLACE: (feeds.CLOSE + 1, -1)}
+    assert feed.due() == {PLACE: (0, -1)}
+
+
+def test_a_new_view_catches_up_beside_the_others_and_is_taken_back() -> None:
+    store = MemoryStore()
+    order, new = views()["order"], views()["customer_orders"]
+    events = [other(ORDERS, f"order-{n}")[0] for n in range(feeds.CLOSE + 10)]
+    running(store, order).handle(told(events))
+    feed = running(store, order, new)
+    feed.replay(told(events[:5]))
+    assert feed.attach({PLACE: len(events)}) == {}
+    feed.replay(told(events[5:100], start=5))
+    assert feed.attach({PLACE: len(events)}) == {PLACE: 100}
+    feed.handle(told(events[100:], start=100))
+    assert store.positions[LaneId(consumer_id(new), 0)] == len(events)
+    assert not feed.has_detached
+
+
+def test_batches_of_a_revoked_partition_are_ignored() -> None:
+    store = MemoryStore()
+    feed = running(store)
+    feed.revoke([PLACE])
+    feed.handle(told(ORDERS))
+    assert store.positions == {}
+
+
+def test_an_unavailable_store_raises_and_the_same_batch_can_be_handed_over_again() -> None:
+    class Down(MemoryStore):
+        down = True
+
+        def apply(self, writes: Sequence[Write]) -> dict[LaneId, Exception]:
+            if self.down:
+                raise ConnectionError
+            return super().apply(writes)
+
+    store = Down()
+    feed = running(store)
+    with pytest.raises(ConnectionError):
+        feed.handle(told(ORDERS))
+    assert not feed.has_detached
+    store.down = False
+    feed.handle(told(ORDERS))
+    assert status(store) == "cancelled"
+
+
+def test_a_registry_that_is_down_stops_the_feed_and_parks_nothing() -> None:
+    def down(schema_id: int) -> str:
+        raise TimeoutError("registry")
+
+    store = MemoryStore()
+    codec = Codec({name: number for number, name in enumerate(sorted(TYPES), 1)}, down)
+    feed = running(store, codec=codec)
+    with pytest.raises(TimeoutError):
+        feed.batch(PLACE, 0, [record(0, ORDERS[0], b"\x00\x00\x00\x00\x63abc")])
+    assert (store.positions, parked(store)) == ({}, [])
+
+
+def test_what_a_reaction_does_not_find_stands_still_alone_and_what_is_before_it_is_applied() -> None:
+    store = MemoryStore({"reaction.test": failing(lambda key: key == "missing", NotYet("no order"))})
+    feed = running(store, REACTION, views()["order"])
+    events = [other(ORDERS, key)[0] for key in ("a", "missing", "b")]
+    feed.handle(told(events))
+    assert (store.positions[REACTING], store.positions[LANE]) == (1, 3)
+    assert [event.key for event in store.events[REACTING]] == ["a"]
+    feed.handle([batch(ORDERS[:1], TOPIC, partition=1)])
+    assert store.positions[LaneId("reaction.test", 1)] == 1, "another partition goes on"
+    assert feed.attach({PLACE: 3}) == {}, "it is not taken back before it goes on"
+
+
+def test_what_a_reaction_finds_later_is_applied_then_and_the_lane_is_taken_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(feeds, "FIRST_PAUSE_S", 0.0)
+    missing = {"missing"}
+    store = MemoryStore({"reaction.test": failing(lambda key: key in missing, NotYet("no order"))})
+    feed = running(store, REACTION)
+    events = [other(ORDERS, key)[0] for key in ("missing", "b")]
+    feed.handle(told(events))
+    missing.clear()
+    assert feed.due() == {PLACE: (0, -1)}
+    feed.replay(told(events))
+    assert [event.key for event in store.events[REACTING]] == ["missing", "b"]
+    assert feed.attach({PLACE: 2}) == {}
+    assert not feed.has_detached
+
+
+def test_what_a_reaction_never_finds_is_parked_at_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds, "FIRST_PAUSE_S", 0.0)
+    monkeypatch.setattr(feeds, "PATIENCE_S", -1.0)
+    store = MemoryStore({"reaction.test": failing(lambda key: key == "missing", NotYet("no order"))})
+    feed = running(store, REACTION)
+    events = [other(ORDERS, key)[0] for key in ("missing", "b")]
+    feed.handle(told(events))
+    assert parked(store, REACTING) == []
+    feed.replay(told(events))
+    assert reasons(store, REACTING) == [(0, "NotYet: no order")]
+    assert store.positions[REACTING] == 2
+
+
+def test_a_poisonous_event_alone_is_parked() -> None:
+    store = MemoryStore({"reaction.test": failing(lambda key: key == "poison", KeyError("sku"))})
+    running(store, REACTION).handle(told([ORDERS[0], *other(ORDERS, "poison")[:2], ORDERS[1]]))
+    assert reasons(store, REACTING) == [(1, "KeyError: 'sku'"), (2, WAITS)]
+    assert (store.versions[REACTING], store.positions[REACTING]) == ({ORDER: 2}, 4)
+
+
+def test_a_reaction_gets_only_the_types_that_it_names() -> None:
+    store = MemoryStore()
+    running(store, replace(REACTION, types=frozenset({"OrderConfirmed"}))).handle(told(ORDERS))
+    assert [event.type for event in store.events[REACTING]] == ["OrderConfirmed"]
+    assert store.versions[REACTING] == {ORDER: 3}
+
+
+class TestBreaker:
+    """A bad deploy stops a consumer, instead of parking a whole topic."""
+
+    events = [other(ORDERS, f"order-{n}")[0] for n in range(50)]
+
+    def deployed(self, store: MemoryStore, *, bad: bool) -> Feed:
+        store._reactions = {"reaction.test": failing(lambda key: bad, KeyError("sku"))}  # noqa: SLF001
+        return running(store, REACTION, views()["order"])
+
+    def test_after_some_failures_of_our_own_code_a_consumer_stops_and_the_others_go_on(self) -> None:
+        store = MemoryStore()
+        feed = self.deployed(store, bad=True)
+        feed.handle(told(self.events))
+        assert len(parked(store, REACTING)) == MOST_FAILED
+        assert (store.positions[REACTING], store.positions[LANE]) == (MOST_FAILED, 50)
+        assert feed.has_detached
+
+    def test_it_counts_from_the_store_so_that_a_restart_parks_no_more(self) -> None:
+        store = MemoryStore()
+        for _ in range(3):
+            feed = self.deployed(store, bad=True)
+            feed.replay(told(self.events))
+            feed.handle(told(self.events))
+        assert len(parked(store, REACTING)) == MOST_FAILED
+
+    def test_after_the_fix_it_goes_on_by_itself_and_what_was_parked_is_tried_again_in_order(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store = MemoryStore()
+        self.deployed(store, bad=True).handle(told(self.events))
+        for module in (lanes, stores):
+            monkeypatch.setattr(module, "fingerprint", lambda: "fixed", raising=False)
+        monkeypatch.setattr("tests.memory_store.fingerprint", lambda: "fixed")
+        feed = self.deployed(store, bad=False)
+        feed.handle(told(self.events))
+        feed.replay(told(self.events))
+        feed.carry_out(fetching(records=records_of(self.events)))
+        assert parked(store, REACTING) == []
+        assert sorted(event.key for event in store.events[REACTING]) == sorted(e.key for e in self.events)
+        assert store.positions[REACTING] == 50
+
+    def test_what_waits_and_what_is_foreign_is_not_counted(self) -> None:
+        store = MemoryStore()
+        foreign = [Record(offset, b"key-%d" % offset, b"{}", []) for offset in range(20)]
+        running(store).handle([batch_of(foreign, TOPIC)])
+        assert store.positions[LANE] == 20
+        waiting = [event._replace(version=event.version + 1) for event in ORDERS] * 5
+        running(store).handle(told(waiting, start=20))
+        assert store.positions[LANE] == 35
+
+    def test_a_table_and_a_view_stop_as_well(self) -> None:
+        def fails(*arguments: object) -> Row:
+            raise KeyError("sku")
+
+        for consumer in (replace(views()["order"], fold=fails), replace(tables()["orders"], rows=fails)):
+            store = MemoryStore()
+            running(store, consumer).handle(told(self.events))
+            lane = LaneId(consumer_id(consumer), 0)
+            assert (len(parked(store, lane)), store.positions[lane]) == (MOST_FAILED, MOST_FAILED)
+
+    def test_an_operator_can_let_it_pass(self) -> None:
+        store = MemoryStore()
+        feed = self.deployed(store, bad=True)
+        feed.handle(told(self.events))
+        store.asked = [Request("1", REACTING, "pass", "")]
+        feed.carry_out(fetching())
+        feed.replay(told(self.events))
+        assert store.positions[REACTING] == 2 * MOST_FAILED
+        assert store.asked == []
+
+
+class TestRequests:
+    """What operators want of parked events is done by the partition's owner, between two batches."""
+
+    def test_a_retry_applies_the_events_of_an_aggregate_in_order_of_version(self) -> None:
+        store = MemoryStore()
+        poison = {ORDER}
+        store._reactions = {"reaction.test": failing(lambda key: key in poison, KeyError("sku"))}  # noqa: SLF001
+        feed = running(store, REACTION)
+        # The relay may send a run of events again: offsets need not be in the order of versions.
+        events = [ORDERS[0], ORDERS[1], ORDERS[0], ORDERS[2]]
+        feed.handle(told(events))
+        poison.clear()
+        store.asked = [Request("1", REACTING, "retry", ORDER)]
+        feed.carry_out(fetching(records=records_of(events)))
+        assert [event.version for event in store.events[REACTING]] == [1, 2, 3]
+        assert (parked(store, REACTING), store.asked) == ([], [])
+        feed.handle(told(other(ORDERS, "next")[:1], start=4))
+        assert store.positions[REACTING] == 5
+
+    def test_a_retry_that_fails_again_keeps_all_parked_with_the_new_reason(self) -> None:
+        store = MemoryStore()
+        store._reactions = {"reaction.test": failing(lambda key: True, KeyError("sku"))}  # noqa: SLF001
+        feed = running(store, REACTION)
+        feed.handle(told(ORDERS))
+        store._reactions = {"reaction.test": failing(lambda key: True, ValueError("still"))}  # noqa: SLF001
+        store.asked = [Request("1", REACTING, "retry", ORDER)]
+        feed.carry_out(fetching(records=records_of(ORDERS)))
+        assert reasons(store, REACTING) == [(0, "ValueError: still"), (1, WAITS), (2, WAITS)]
+
+    @pytest.mark.parametrize("consumer", [views()["order"], tables()["orders"], REACTION], ids=consumer_id)
+    def test_a_dropped_event_is_skipped_and_those_behind_it_are_applied(self, consumer: Consumer) -> None:
+        store = MemoryStore()
+        lane = LaneId(consumer_id(consumer), 0)
+        feed = running(store, consumer)
+        records = [record(0, ORDERS[0]), newer(1, ORDERS[1], TOPIC), record(2, ORDERS[2])]
+        feed.handle([batch_of(records, TOPIC)])
+        assert [one.offset for one in parked(store, lane)] == [1, 2]
+        store.asked = [Request("1", lane, "drop", ORDER)]
+        feed.carry_out(fetching(records=records))
+        assert (parked(store, lane), store.dropped[lane]) == ([], {1})
+
+    def test_a_dropped_record_that_could_not_be_decoded_takes_the_version_that_its_envelope_says(self) -> None:
+        store = MemoryStore()
+        feed = running(store)
+        records = [record(0, ORDERS[0]), record(1, ORDERS[1], b"torn"), record(2, ORDERS[2])]
+        feed.handle([batch_of(records, TOPIC)])
+        store.asked = [Request("1", LANE, "drop", ORDER)]
+        feed.carry_out(fetching(records=records))
+        assert (parked(store), store.versions[LANE], status(store)) == ([], {ORDER: 3}, "cancelled")
+
+    def test_a_replay_heeds_what_was_dropped(self) -> None:
+        store = MemoryStore()
+        records = [record(0, ORDERS[0]), newer(1, ORDERS[1], TOPIC), record(2, ORDERS[2])]
+        store.dropped[LANE] = {1}
+        running(store).handle([batch_of(records, TOPIC)])
+        assert (parked(store), status(store), store.versions[LANE]) == ([], "cancelled", {ORDER: 3})
+
+
+def test_what_a_lane_remembers_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "REMEMBERED_BYTES", 10_000)
+    store = MemoryStore()
+    feed = running(store)
+    for n in range(100):
+        feed.handle(told([other(ORDERS, f"order-{n}-{i}")[0] for i in range(10)], start=10 * n))
+        lane = feed.lane(PLACE)
+        assert len(lane._versions) < 200  # noqa: SLF001  # its only trace
+    assert len(store.rows[LANE]) == 1_000
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", "c"]), max_size=12),
+    st.randoms(use_true_random=False),
+    st.integers(1, 5),
+)
+def test_any_repetition_and_any_batching_give_the_rows_of_the_plain_life(
+    keys: list[str], random: object, size: int
+) -> None:
+    """Debezium sends runs of events again after a restart; workers restart anywhere."""
+    lives = {key: iter(other(ORDERS, key)) for key in "abc"}
+    events = [event for event in (next(lives[key], None) for key in keys) if event]
+    plain = MemoryStore()
+    running(plain).handle(told(events) if events else [])
+    again = events + events[len(events) // 2 :]
+    store = MemoryStore()
+    for start in range(0, len(again), size):
+        running(store).handle(told(again[start : start + size], start=start))
+    assert store.rows[LANE] == plain.rows[LANE]
+    assert not parked(store)
+
+
+@given(st.integers(2, 9))
+def test_halves_of_a_batch_follow_each_other_without_gap_or_double(count: int) -> None:
+    """Offsets may be missing in between."""
+    items = [Item(7 + 3 * n, "", 0, None, 0) for n in range(count)]
+    first, second = Batch(PLACE, 5, 40, items).halves()
+    assert (first.start, first.end, second.end) == (5, second.start, 40)
+    assert [*first.items, *second.items] == items
+    assert all(item.offset < first.end for item in first.items)
+
+
+def test_fingerprints_tell_code_apart() -> None:
+    assert code.fingerprint() == code.fingerprint()
+    order, customers = views()["order"], views()["customer_orders"]
+    assert order.fingerprint != customers.fingerprint
