@@ -185,7 +185,7 @@ def read(record: Record, codec: Codec, topic: str) -> Item:
     """The record, decoded or with what is wrong. Raises what `decode` raises when the registry is away."""
     size = len(record.value or b"")
     try:
-        event = decode(record, codec, topic)
+        event: Event = decode(record, codec, Topic(topic))
     except Undecodable as error:
         fault: Literal["record", "unknown"] = "unknown" if isinstance(error, UnknownType) else "record"
         return Item(record.offset, aggregate_id(record), _said_version(record), None, size, fault, str(error))

@@ -4,13 +4,11 @@ import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic
 
 from typing_extensions import TypeVar
 
-from kernel.code import ROOT, fingerprint_of
 from schemas.event import Event, Topic
 
 Row = dict[str, Any]
@@ -38,11 +36,6 @@ class View:
     module: str = ""
     kind: str = "view"
 
-    @property
-    def fingerprint(self) -> str:
-        """Of the code that makes its rows: a generation keeps that of the code that built it."""
-        return fingerprint_of(self.module)
-
 
 @dataclass(frozen=True)
 class Table:
@@ -58,17 +51,6 @@ class Table:
     state_query: str | None = None
     module: str = ""
     kind: str = "table"
-
-    @property
-    def sql(self) -> Path:
-        """The file with its columns."""
-        service, name = self.module.split(".")[-2:]
-        return ROOT / "sql" / "clickhouse" / service / f"{name}.sql"
-
-    @property
-    def fingerprint(self) -> str:
-        """Of the code that makes its rows, and of its columns: a generation keeps that of what built it."""
-        return fingerprint_of(self.module, self.sql)
 
 
 class NotYet(Exception):

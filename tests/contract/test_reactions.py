@@ -12,7 +12,6 @@ from uuid import uuid4
 import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
-from streams.engine.runtime import Runtime
 
 from api.orders.store import Orders
 from api.services import reactions
@@ -24,15 +23,17 @@ from ops.migrate import make_schemas
 from schemas import order
 from schemas.event import Event
 from schemas.order import OrderPlaced
-from streams.engine import runtime as engine
-from streams.engine.consumer import NotYet, Reaction
+from streams.engine import feed as engine
+from streams.engine.batch import Place
+from streams.engine.consumer import Reaction
+from streams.engine.feed import Feed
 from streams.engine.stores.postgres import PostgresStore
-from tests.events import CODEC, batch, life
+from tests.events import CODEC, batch, batch_of, life, newer
 
 every_reaction = pytest.mark.parametrize("reaction", reactions().values(), ids=lambda reaction: reaction.name)
 
 #: What the engine and the migrations keep beside the service's own tables.
-ENGINE_TABLES = ("position", "version", "parked")
+ENGINE_TABLES = ("position", "version", "parked", "dropped", "request")
 DATABASE = "contract"
 
 
@@ -62,16 +63,16 @@ class Service:
         orders.place(cast("OrderPlaced", placed._replace(id=str(uuid4()))), order_id, b"")
         return connection
 
-    def runtime(self) -> Runtime:
+    def feed(self) -> Feed:
         """As a new worker has it."""
         url = self._layout.database_url(self.reaction.service, DATABASE)
-        runtime = Runtime(self.reaction, PostgresStore(url, self.reaction), CODEC)
-        runtime.assign([0])
-        return runtime
+        feed = Feed("test", [self.reaction], PostgresStore(url, [self.reaction]), CODEC)
+        feed.assign([Place(self.reaction.topic, 0)])
+        return feed
 
     def handle(self, events: Sequence[Event], start: int = 0) -> None:
         """As a new worker would."""
-        assert self.runtime().handle([batch(events, start)]) == {}
+        self.feed().handle([batch(events, self.reaction.topic, start)])
 
     def state(self) -> dict[str, list[Any]]:
         """All rows of the service's own tables that speak of this test, and the events they published."""
@@ -159,17 +160,12 @@ def test_decisions_are_made_once_whatever_the_engine_remembers(service: Service,
 
 
 @every_reaction
-def test_an_event_whose_value_is_of_another_type_is_parked(service: Service, reaction: Reaction) -> None:
+def test_an_event_of_an_unknown_type_is_parked_and_changes_nothing(service: Service, reaction: Reaction) -> None:
     first = service.life()[0]
     before = service.state()
-    told = batch([first])
-    [record] = told.records
-    headers = [(name, b"SomethingNew" if name == "type" else value) for name, value in record.headers]
-    service.runtime().handle([told._replace(records=[record._replace(headers=headers)])])
+    service.feed().handle([batch_of([newer(0, first, reaction.topic)], reaction.topic)])
     assert service.state() == before
-    [reason] = service.parked()
-    assert "SomethingNew" in reason
-    assert service.position() == 1
+    assert (service.parked(), service.position()) == (["the running code does not know SomethingNew"], 1)
 
 
 @every_reaction
@@ -200,17 +196,20 @@ settling = pytest.mark.parametrize("reaction", [reactions()["orders.outcomes"]],
 
 
 @settling
-def test_an_outcome_waits_for_an_order_that_can_not_be_seen_yet(service: Service, reaction: Reaction) -> None:
+def test_an_outcome_waits_for_an_order_that_can_not_be_seen_yet(
+    service: Service, reaction: Reaction, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """PostgreSQL hands a commit to the relay before others can see it."""
+    monkeypatch.setattr(engine, "FIRST_PAUSE_S", 0.0)
     [made, *_] = life("marea.reservation")
     order_id = str(uuid4())
-    made = made._replace(key=order_id, data={"order_id": order_id})
-    runtime = service.runtime()
+    told = [batch([made._replace(key=order_id, data={"order_id": order_id})], reaction.topic)]
+    feed = service.feed()
     with closing(service.place(order_id)) as connection:
-        with pytest.raises(NotYet, match=order_id):
-            runtime.handle([batch([made])])
+        feed.handle(told)
+        assert (service.parked(), service.position(), feed.has_detached) == ([], 0, True)
         connection.commit()
-    assert runtime.handle([batch([made])]) == {}
+    feed.replay(told)
     assert (service.parked(), service.position()) == ([], 1)
     [(row,)] = service.state()["orders"]
     assert '"status":"confirmed"' in row
@@ -220,10 +219,38 @@ def test_an_outcome_waits_for_an_order_that_can_not_be_seen_yet(service: Service
 def test_an_outcome_of_an_order_that_never_comes_is_parked_alone(
     service: Service, reaction: Reaction, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "TRIES", 1)
+    monkeypatch.setattr(engine, "FIRST_PAUSE_S", 0.0)
+    monkeypatch.setattr(engine, "PATIENCE_S", -1.0)
     known = service.life()[:1]
     lost = [event._replace(key=str(uuid4())) for event in life("marea.reservation")[:1]]
-    service.handle([*lost, *known])
+    told = [batch([*lost, *known], reaction.topic)]
+    feed = service.feed()
+    feed.handle(told)
+    feed.replay(told)
     assert service.parked() == [f"NotYet: no order {lost[0].key}"]
     [(row,)] = service.state()["orders"]
     assert '"status":"confirmed"' in row
+
+
+@settling
+def test_a_transaction_that_takes_too_long_is_made_smaller_and_its_event_alone_is_parked_at_last(
+    service: Service, reaction: Reaction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "FIRST_PAUSE_S", 0.0)
+    monkeypatch.setattr(engine, "PATIENCE_S", -1.0)
+    sizes: list[int] = []
+
+    def handle(cursor: Any, events: Sequence[Event]) -> None:
+        sizes.append(len(events))
+        cursor.execute("SET LOCAL statement_timeout = 20")
+        if any(event.key.startswith("slow") for event in events):
+            cursor.execute("SELECT pg_sleep(10)")
+
+    service.reaction = replace(service.reaction, handle=handle)
+    [made, *_] = life("marea.reservation")
+    told = [batch([made._replace(key=key) for key in ("a", "b", "slow", "c")], reaction.topic)]
+    feed = service.feed()
+    feed.handle(told)
+    assert (sizes, service.position()) == ([4, 2, 2, 1], 2)
+    feed.replay(told)
+    assert (len(service.parked()), service.position()) == (1, 4)

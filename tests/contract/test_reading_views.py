@@ -11,9 +11,9 @@ from kernel import settings
 from kernel.partition import partition_of
 from local.stack import Stack
 from schemas.event import Topic
-from streams.engine.consumer import Row, View
+from streams.engine.consumer import Row, View, consumer_id
 from streams.engine.reader import Views
-from streams.engine.stores import Write
+from streams.engine.stores import LaneId, Write
 from streams.engine.stores.redis import RedisStore
 from streams.engine.stores.redis import connect as connect_redis
 from tests.memory_services import MemoryViews
@@ -39,11 +39,12 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
     stack: Stack = request.getfixturevalue("stack")
     assert stack
     client = connect_redis(settings.redis_url())
-    store = RedisStore(client, view)
-    store.progress(range(PARTITIONS))
+    store = RedisStore(client, [view])
+    lanes = [LaneId(consumer_id(view), partition) for partition in range(PARTITIONS)]
+    store.progress(lanes)
 
     def put(partition: int, rows: dict[str, Row]) -> None:
-        assert store.apply([Write(partition, 0, 1, rows=dict(rows))]) == set()
+        assert store.apply([Write(lanes[partition], 0, 1, rows=dict(rows))]) == {}
 
     yield Subject(view.name, Views(settings.redis_url(), PARTITIONS), put)
     client.delete(*client.scan_iter(f"*{view.name}*"))

@@ -1,22 +1,22 @@
 """What every view and every table keeps to; a new one is found by itself."""
 
 import copy
-import json
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 import orjson
 import pytest
-from streams.engine.runtime import Runtime
 
 from api.services import tables, views
-from schemas.codec import TYPES, Codec
+from schemas.codec import TYPES
 from schemas.event import Event
-from streams.engine.batch import Batch
-from streams.engine.consumer import Table, View
-from streams.engine.stores.clickhouse import SQL
-from tests.events import CODEC, LIVES, START, batch, life, record
+from streams.engine.batch import Batch, Place
+from streams.engine.consumer import Table, View, consumer_id
+from streams.engine.feed import Feed
+from streams.engine.folds import columns_of
+from streams.engine.stores import LaneId
+from tests.events import CODEC, LIVES, START, batch, batch_of, life, newer
 from tests.memory_store import MemoryStore
 
 every_view = pytest.mark.parametrize("view", views().values(), ids=lambda view: view.name)
@@ -27,11 +27,19 @@ every_consumer = pytest.mark.parametrize(
 
 
 def applied(consumer: View | Table, events: Sequence[Event]) -> MemoryStore:
+    return fed(consumer, batch(events, consumer.topic))
+
+
+def fed(consumer: View | Table, told: Batch) -> MemoryStore:
     store = MemoryStore()
-    runtime = Runtime(consumer, store, CODEC)
-    runtime.assign([0])
-    runtime.handle([batch(events)])
+    feed = Feed("test", [consumer], store, CODEC)
+    feed.assign([Place(consumer.topic, 0)])
+    feed.handle([told])
     return store
+
+
+def lane(consumer: View | Table) -> LaneId:
+    return LaneId(consumer_id(consumer), 0)
 
 
 def test_every_event_type_has_a_life_to_test_with() -> None:
@@ -60,7 +68,7 @@ def test_a_fold_is_pure_and_its_rows_are_json(view: View) -> None:
 
 @every_table
 def test_rows_are_pure_and_have_just_the_columns_of_the_sql_file(table: Table) -> None:
-    statement = next(SQL.glob(f"*/{table.name}.sql")).read_text()
+    statement = columns_of(table).read_text()
     columns = [line.split()[0] for line in statement.splitlines() if line.startswith("    ")]
     made = 0
     for event in life(table.topic):
@@ -78,14 +86,10 @@ def test_rows_are_pure_and_have_just_the_columns_of_the_sql_file(table: Table) -
 @every_consumer
 def test_an_event_of_a_type_that_only_newer_code_knows_is_parked_and_changes_nothing(consumer: View | Table) -> None:
     first = life(consumer.topic)[0]
-    schema = {"type": "record", "name": "SomethingNew", "namespace": consumer.topic, "fields": []}
-    codec = Codec({name: number for number, name in enumerate(TYPES)}, lambda schema_id: json.dumps(schema))
-    store = MemoryStore()
-    runtime = Runtime(consumer, store, codec)
-    runtime.assign([0])
-    runtime.handle([Batch(0, 0, 1, [record(0, first, b"\0\0\0\x03\xe8", "SomethingNew")])])
-    assert [parked.reason for parked in store.parked[0]] == ["the running code does not know SomethingNew"]
-    assert (store.rows[0], store.records[0], store.positions[0]) == ({}, [], 1)
+    store = fed(consumer, batch_of([newer(0, first, consumer.topic)], consumer.topic))
+    at = lane(consumer)
+    assert [parked.reason for parked in store.parked(at)] == ["the running code does not know SomethingNew"]
+    assert (store.rows[at], store.records[at], store.positions[at]) == ({}, [], 1)
 
 
 @every_view
@@ -93,23 +97,23 @@ def test_duplicates_change_nothing(view: View) -> None:
     events = life(view.topic)
     once, twice = applied(view, events), applied(view, [*events, *events])
     assert (once.rows, once.versions) == (twice.rows, twice.versions)
-    assert not twice.parked[0]
+    assert not twice.parked(lane(view))
 
 
 @every_table
 def test_duplicates_give_the_same_rows_again(table: Table) -> None:
     """So that ReplacingMergeTree keeps one of each."""
     events = life(table.topic)
-    once = [row for _, row in applied(table, events).records[0]]
-    assert [row for _, row in applied(table, [*events, *events]).records[0]] == once + once
+    once = [row for _, row in applied(table, events).records[lane(table)]]
+    assert [row for _, row in applied(table, [*events, *events]).records[lane(table)]] == once + once
 
 
 @every_view
 def test_a_gap_parks(view: View) -> None:
     first, *_, last = life(view.topic)
     store = applied(view, [first, last._replace(version=last.version + 1)])
-    assert store.versions[0] == {first.key: 1}
-    assert "gap" in store.parked[0][0].reason
+    assert store.versions[lane(view)] == {first.key: 1}
+    assert "gap" in store.parked(lane(view))[0].reason
 
 
 @every_view
@@ -121,8 +125,8 @@ def test_two_aggregates_do_not_touch_each_other(view: View) -> None:
     ]
     mixed = [event for pair in zip(events, strangers, strict=True) for event in pair]
     alone, together = applied(view, events), applied(view, mixed)
-    for key, row in alone.rows[0].items():
-        assert together.rows[0][key] == row
+    for key, row in alone.rows[lane(view)].items():
+        assert together.rows[lane(view)][key] == row
 
 
 def _renamed(event: Event) -> Any:

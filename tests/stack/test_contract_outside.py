@@ -18,7 +18,7 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from kernel import settings
 from local.layout import databases
 from local.stack import Stack
-from ops.comparisons import Comparisons
+from ops.positions import parked
 from schemas import registry
 from schemas.codec import TOPICS, TYPES
 from streams.engine.source import UnfitTopic, check_topics
@@ -159,7 +159,7 @@ def test_the_relays_role_reads_the_outboxes_and_nothing_else(stack: Stack) -> No
 def test_messages_that_are_no_events_are_parked_and_stop_nothing() -> None:
     shop = Shop()
     sku = shop.stocked("milk", 10)
-    before = Comparisons().parked()
+    before = parked()
     producer = Producer({"bootstrap.servers": settings.kafka(), "partitioner": "murmur2_random"})
     keys = [f"junk-{number}-{shop.name}" for number in range(3)]
     envelope: dict[str, str | bytes | None] = {
@@ -175,9 +175,9 @@ def test_messages_that_are_no_events_are_parked_and_stop_nothing() -> None:
     order = shop.settled(shop.order([(sku, 1)]).json()["id"])
     assert order["status"] == "confirmed"
 
-    def parked() -> bool:
-        now = Comparisons().parked()
+    def all_parked() -> bool:
+        now = parked()
         consumers = ("view.order", "view.customer_orders", "table.orders", "reaction.inventory.reservations")
         return all(now.get(name, 0) == before.get(name, 0) + len(keys) for name in consumers)
 
-    eventually(parked)
+    eventually(all_parked)

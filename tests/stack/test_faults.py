@@ -11,11 +11,10 @@ import pytest
 import requests
 from confluent_kafka.admin import AdminClient
 
-from api.services import consumers
 from kernel import settings
 from local.stack import Stack
 from ops.verify import verify
-from streams.engine.consumer import consumer_id
+from streams.feeds import feeds
 from tests.stack.shop import Shop, eventually, lines_of
 
 CLIENTS = 4
@@ -139,7 +138,7 @@ def test_a_broker_that_is_away_for_long_is_found_again(stack: Stack, skus: list[
 def members() -> set[int]:
     """How many workers each group has."""
     admin = AdminClient({"bootstrap.servers": settings.kafka()})
-    groups = admin.describe_consumer_groups([f"marea.{consumer_id(each)}" for each in consumers()])
+    groups = admin.describe_consumer_groups([f"marea.{feed}" for feed in feeds()])
     return {len(answer.result(timeout=10).members) for answer in groups.values()}
 
 

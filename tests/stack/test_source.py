@@ -1,8 +1,9 @@
 """Every record of a topic once and in order, whatever becomes of sinks and partitions meanwhile; with a real broker."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from threading import Event, Thread
 from uuid import uuid4
 
@@ -11,44 +12,56 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from tenacity import AsyncRetrying, wait_fixed
 
+from api.services import views
 from kernel import settings
+from schemas.event import Topic
 from streams.engine import source
-from streams.engine.batch import Batch
-from streams.engine.source import Offer, Source
+from streams.engine.batch import Place
+from streams.engine.feed import Feed
+from streams.engine.source import Pace, Source, Turn
+from streams.engine.stores import LaneId, Write
+from tests.events import CODEC
+from tests.memory_store import MemoryStore
 from tests.stack.shop import eventually
 
 pytestmark = pytest.mark.usefixtures("stack")
 
 PARTITIONS = (0, 1)
+LANES = [LaneId("view.order", partition) for partition in PARTITIONS]
 
 
-class Sink:
-    """What has been applied, by partition; shared by the workers of a group, as a store is."""
+class Sink(MemoryStore):
+    """A store that refuses everything until `up` is set. The records of these tests are no events: all are parked."""
 
-    def __init__(self) -> None:
-        self.offsets: dict[int, list[int]] = {partition: [] for partition in PARTITIONS}
+    def __init__(self, shared: MemoryStore) -> None:
+        super().__init__()
+        self.__dict__.update(vars(shared))  # what is stored is the group's; whether it is up, each worker's own
+        self.up = Event()
+        self.refused = 0
 
-    def apply(self, batch: Batch) -> dict[int, int]:
-        position = len(self.offsets[batch.partition])
-        if batch.start > position:
-            return {batch.partition: position}
-        self.offsets[batch.partition] += [r.offset for r in batch.records if r.offset >= position]
-        return {}
+    def apply(self, writes: Sequence[Write]) -> dict[LaneId, Exception]:
+        if not self.up.is_set():
+            self.refused += 1
+            raise ConnectionError
+        return super().apply(writes)
 
 
 class Worker:
-    """Reads a topic into a sink, which refuses everything until `up` is set."""
+    """Reads a topic for a view, whose store refuses everything until it is up."""
 
-    def __init__(self, topic: str, sink: Sink) -> None:
-        self.up = Event()
-        self.refused = 0
-        self.mine: set[int] = set()
-        self._sink = sink
+    def __init__(self, topic: str, shared: MemoryStore) -> None:
+        self.sink = Sink(shared)
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever)
         self._thread.start()
-        self._source = Source(settings.kafka(), topic, topic, self)
+        self.feed = Feed(topic, [replace(views()["order"], topic=Topic(topic))], self.sink, CODEC)
+        self._source = Source(settings.kafka(), self.feed, Pace(records=100, bytes=1_000_000), self._offer)
         self._source.start(lambda error: None)
+
+    @property
+    def mine(self) -> set[Place]:
+        """The partitions that it reads now."""
+        return set(self.feed.positions())
 
     def close(self) -> None:
         self._source.stop()
@@ -57,36 +70,13 @@ class Worker:
         self._thread.join()
         self._loop.close()
 
-    def assign(self, partitions: Sequence[int]) -> Mapping[int, int]:
-        self.mine |= set(partitions)
-        return {partition: len(self._sink.offsets[partition]) for partition in partitions}
+    def _offer(self, turn: Turn) -> None:
+        asyncio.run_coroutine_threadsafe(self._take(turn), self._loop)
 
-    def revoke(self, partitions: Sequence[int]) -> None:
-        self.mine -= set(partitions)
-
-    def offer(self, offer: Offer) -> None:
-        asyncio.run_coroutine_threadsafe(self._take(offer), self._loop)
-
-    async def _take(self, offer: Offer) -> None:
+    async def _take(self, turn: Turn) -> None:
         async for attempt in AsyncRetrying(wait=wait_fixed(0.01)):
             with attempt:
-                await offer.apply()
-
-    def apply(self, batches: Sequence[Batch]) -> Mapping[int, int]:
-        if not self.up.is_set():
-            self.refused += 1
-            raise ConnectionError
-        again: dict[int, int] = {}
-        for batch in batches:
-            if batch.partition in self.mine:
-                again |= self._sink.apply(batch)
-        return again
-
-    def recheck(self) -> Mapping[int, int]:
-        return {}
-
-    def positions(self) -> Mapping[int, int]:
-        return {partition: len(self._sink.offsets[partition]) for partition in self.mine}
+                await turn.take()
 
 
 @pytest.fixture
@@ -108,46 +98,85 @@ def write(topic: str) -> Callable[[int], None]:
     def write(records: int) -> None:
         for _ in range(records):
             for partition in PARTITIONS:
-                producer.produce(topic, b"", partition=partition)
+                producer.produce(topic, b"", key=uuid4().hex, partition=partition)
         assert producer.flush(30) == 0
 
     return write
 
 
-def everything(records: int) -> dict[int, list[int]]:
-    return {partition: list(range(records)) for partition in PARTITIONS}
+def has_everything(store: MemoryStore, records: int) -> bool:
+    """Whether each partition has each offset once, and no other."""
+    return all(
+        store.positions.get(lane) == records and [*store.parked_events[lane]] == [*range(records)] for lane in LANES
+    )
 
 
 def test_what_comes_while_a_sink_is_down_is_read_again(
     topic: str, write: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(source, "PATIENCE_S", 0.02)
-    sink = Sink()
+    store = MemoryStore()
     write(10)
-    with closing(Worker(topic, sink)) as worker:
-        eventually(lambda: worker.refused)
+    with closing(Worker(topic, store)) as worker:
+        eventually(lambda: worker.sink.refused)
         write(500)
-        soon = worker.refused + 50  # each time another record may come and be thrown away
-        eventually(lambda: worker.refused > soon)
-        worker.up.set()
-        eventually(lambda: sum(map(len, sink.offsets.values())) >= 510 * len(PARTITIONS))
-        assert sink.offsets == everything(510)
+        soon = worker.sink.refused + 50  # each time another record may come and be thrown away
+        eventually(lambda: worker.sink.refused > soon)
+        assert not worker.feed.has_detached, "a sink that is down detaches nobody"
+        worker.sink.up.set()
+        eventually(lambda: has_everything(store, 510))
 
 
 def test_a_partition_that_went_to_another_worker_while_a_sink_was_down_is_read_when_it_comes_back(
     topic: str, write: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(source, "PATIENCE_S", 0.02)
-    sink = Sink()
+    store = MemoryStore()
     write(10)
-    with closing(Worker(topic, sink)) as worker:
-        eventually(lambda: worker.refused and worker.mine == {*PARTITIONS})
-        with closing(Worker(topic, sink)) as other:
-            other.up.set()
+    with closing(Worker(topic, store)) as worker:
+        eventually(lambda: worker.sink.refused and len(worker.mine) == 2)
+        with closing(Worker(topic, store)) as other:
+            other.sink.up.set()
             eventually(lambda: len(worker.mine) == len(other.mine) == 1)
-            worker.up.set()
-            eventually(lambda: sink.offsets == everything(10))
-        eventually(lambda: worker.mine == {*PARTITIONS})
+            worker.sink.up.set()
+            eventually(lambda: has_everything(store, 10))
+        eventually(lambda: len(worker.mine) == 2)
         write(10)
-        eventually(lambda: sum(map(len, sink.offsets.values())) >= 20 * len(PARTITIONS))
-        assert sink.offsets == everything(20)
+        eventually(lambda: has_everything(store, 20))
+
+
+def test_a_lane_that_is_far_behind_catches_up_beside_the_others_and_is_taken_back(
+    topic: str, write: Callable[[int], None]
+) -> None:
+    """As a view that is new, or whose code failed for a while."""
+    store = MemoryStore()
+    write(2_500)
+    with closing(Worker(topic, store)) as worker:
+        worker.sink.up.set()
+        eventually(lambda: has_everything(store, 2_500))
+    # It has lost one partition, and the other consumer of the feed has it.
+    newer = replace(views()["customer_orders"], topic=Topic(topic))
+    with closing(Worker(topic, store)) as worker:
+        worker.feed._consumers[topic].append(newer)  # noqa: SLF001  # before the first partition is assigned
+        worker.sink.up.set()
+        lanes = [LaneId("view.customer_orders", partition) for partition in PARTITIONS]
+        eventually(lambda: all(store.positions.get(lane) == 2_500 for lane in lanes))
+        eventually(lambda: not worker.feed.has_detached)
+        write(10)
+        eventually(lambda: all(store.positions[lane] == 2_510 for lane in [*lanes, *LANES]))
+
+
+def test_a_position_that_the_topic_does_not_have_stands_still_and_says_so_and_its_neighbour_goes_on(
+    topic: str, write: Callable[[int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after a topic was restored from an older copy: nothing is read past silently."""
+    store = MemoryStore()
+    store.positions[LANES[0]] = 1_000
+    write(10)
+    with closing(Worker(topic, store)) as worker:
+        worker.sink.up.set()
+        eventually(lambda: store.positions.get(LANES[1]) == 10)
+        eventually(lambda: "restore the topic, or rebuild the consumer" in caplog.text)
+        write(10)
+        eventually(lambda: store.positions.get(LANES[1]) == 20)
+    assert store.positions[LANES[0]] == 1_000

@@ -51,8 +51,8 @@ def react(cursor: Cursor, events: Sequence[StockEvent]) -> None:
     other: StockEvent = decode(Record(0, None, None, ()), CODEC, order.TOPIC)  # wrong: assignment
 
 
-Reaction("right", "orders", stock.TOPIC, react, lambda states: iter(()), "")
-Reaction("wrong", "orders", order.TOPIC, react, lambda states: iter(()), "")  # wrong: arg-type
+Reaction("right", "orders", stock.TOPIC, frozenset(), react, lambda states: iter(()), "")
+Reaction("wrong", "orders", order.TOPIC, frozenset(), react, lambda states: iter(()), "")  # wrong: arg-type
 """
 
 

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Any, ClassVar
 
 import orjson
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from api.services import tables, views
 from kernel import code
+from schemas import order
 from schemas.codec import TYPES, Codec
 from schemas.event import Event
 from streams.engine import feed as feeds
@@ -19,12 +21,13 @@ from streams.engine import stores
 from streams.engine.batch import Batch, Item, Place, Record
 from streams.engine.consumer import Consumer, NotYet, Reaction, Row, Table, View, consumer_id
 from streams.engine.feed import Feed
+from streams.engine.folds import fold_of
 from streams.engine.lane import MOST_FAILED, WAITS
 from streams.engine.stores import LaneId, Parked, Request, Write
 from tests.events import CODEC, ORDER, batch, batch_of, life, newer, record
 from tests.memory_store import MemoryStore
 
-TOPIC = "marea.order"
+TOPIC = order.TOPIC
 PLACE = Place(TOPIC, 0)
 ORDERS = life(TOPIC)
 #: The store in memory stands for its handler.
@@ -101,10 +104,10 @@ def test_a_batch_becomes_rows_versions_and_a_position_in_one_write() -> None:
 
 def test_one_batch_goes_to_every_consumer_of_its_topic_in_one_write_each() -> None:
     store = MemoryStore()
-    order, customers = views()["order"], views()["customer_orders"]
-    running(store, order, customers, views()["stock"]).handle(told(ORDERS))
+    orders, customers = views()["order"], views()["customer_orders"]
+    running(store, orders, customers, views()["stock"]).handle(told(ORDERS))
     assert {lane.consumer: at for lane, at in store.positions.items()} == {
-        consumer_id(order): 3,
+        consumer_id(orders): 3,
         consumer_id(customers): 3,
     }
 
@@ -355,7 +358,7 @@ def test_a_reaction_gets_only_the_types_that_it_names() -> None:
 class TestBreaker:
     """A bad deploy stops a consumer, instead of parking a whole topic."""
 
-    events = [other(ORDERS, f"order-{n}")[0] for n in range(50)]
+    events: ClassVar[list[Event]] = [other(ORDERS, f"order-{n}")[0] for n in range(50)]
 
     def deployed(self, store: MemoryStore, *, bad: bool) -> Feed:
         store._reactions = {"reaction.test": failing(lambda key: bad, KeyError("sku"))}  # noqa: SLF001
@@ -403,7 +406,7 @@ class TestBreaker:
         assert store.positions[LANE] == 35
 
     def test_a_table_and_a_view_stop_as_well(self) -> None:
-        def fails(*arguments: object) -> Row:
+        def fails(*arguments: object) -> Any:
             raise KeyError("sku")
 
         for consumer in (replace(views()["order"], fold=fails), replace(tables()["orders"], rows=fails)):
@@ -526,4 +529,4 @@ def test_halves_of_a_batch_follow_each_other_without_gap_or_double(count: int) -
 def test_fingerprints_tell_code_apart() -> None:
     assert code.fingerprint() == code.fingerprint()
     order, customers = views()["order"], views()["customer_orders"]
-    assert order.fingerprint != customers.fingerprint
+    assert fold_of(order) != fold_of(customers)

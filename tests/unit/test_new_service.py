@@ -86,7 +86,7 @@ VIEW = '''
 WITH_DATABASE = """
         topics=("marea.points",),
         states={"marea.points": "SELECT 1"},
-        reactions=(Reaction("loyalty.points", "loyalty", "marea.order", print, iter, ""),),
+        reactions=(Reaction("loyalty.points", "loyalty", "marea.order", frozenset(), print, iter, ""),),
 """
 CACHES = (found.services, found.consumers, found.views, found.tables, found.reactions)
 
@@ -171,7 +171,7 @@ def test_it_is_served_without_a_line_more(new: Service, monkeypatch: pytest.Monk
         ({"states": {"marea.other": "SELECT 1"}}, "has states of"),
         ({"has_database": False}, "has no database"),
         ({"streams": ("elsewhere/stream",)}, "streams at elsewhere/stream"),
-        ({"reactions": (Reaction("r", "other", "", print, iter, ""),)}, "of other"),  # type: ignore[arg-type]
+        ({"reactions": (Reaction("r", "other", "", frozenset(), print, iter, ""),)}, "of other"),  # type: ignore[arg-type]
     ],
 )
 def test_a_service_that_contradicts_itself_is_refused(changes: dict[str, Any], said: str) -> None:

@@ -14,9 +14,10 @@ from schemas import order, stock
 from schemas.bounds import MAX_PARTS
 from schemas.codec import LEARNED, TYPES, Codec, Undecodable, UnknownType
 from schemas.event import Event
-from streams.engine.batch import UNREADABLE, Batch, Record, aggregate_id, decode
+from streams.engine.batch import UNREADABLE, Place, Record, aggregate_id, decode
 from streams.engine.consumer import Table, View, consumer_id
-from streams.engine.runtime import Runtime
+from streams.engine.feed import Feed
+from streams.engine.stores import LaneId
 from tests.events import CODEC, LIVES, life, record
 from tests.memory_store import MemoryStore
 
@@ -118,11 +119,13 @@ def test_whatever_comes_a_consumer_applies_or_parks_and_goes_on(consumer: View |
     first, *_ = life(consumer.topic)
     records = [each._replace(offset=offset) for offset, each in enumerate([*told, record(0, first)])]
     store = MemoryStore()
-    runtime = Runtime(consumer, store, REGISTERED)
-    runtime.assign([0])
-    runtime.handle([Batch(0, 0, len(records), records)])
-    assert store.positions[0] == len(records)
-    assert first.key in store.versions[0] or store.records[0] or store.parked[0][-1].key == first.key
+    feed = Feed("test", [consumer], store, REGISTERED)
+    place, lane = Place(consumer.topic, 0), LaneId(consumer_id(consumer), 0)
+    feed.assign([place])
+    feed.handle([feed.batch(place, 0, records)])
+    assert store.positions[lane] == len(records)
+    parked = {one.key for one in store.parked(lane)}
+    assert first.key in store.versions[lane] or store.records[lane] or first.key in parked
 
 
 @settings(deadline=None)

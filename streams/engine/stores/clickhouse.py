@@ -21,6 +21,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError, DataError, Inter
 
 from kernel.code import ROOT, fingerprint
 from streams.engine.consumer import Table, consumer_id
+from streams.engine.folds import columns_of, fold_of
 from streams.engine.stores import COUNTED, Known, LaneId, Parked, Progress, Refused, Request, Wanted, Write
 
 ENGINE_SQL = ROOT / "sql" / "clickhouse" / "engine"
@@ -74,13 +75,13 @@ def live_generations(client: Client, tables: Iterable[str]) -> dict[str, int]:
 
 def create_generation(client: Client, table: Table, generation: int) -> None:
     """Makes the ClickHouse table of a generation, empty, when it is not there."""
-    client.command(table.sql.read_text(), {"table": generation_table(table.name, generation)})
+    client.command(columns_of(table).read_text(), {"table": generation_table(table.name, generation)})
     note_generation(client, table, generation)
 
 
 def note_generation(client: Client, table: Table, generation: int, *, gone: bool = False) -> None:
     """Notes that a generation has been built by this code, or is there no more."""
-    row = [table.name, generation, table.fingerprint, int(gone)]
+    row = [table.name, generation, fold_of(table), int(gone)]
     client.insert("generation", [row], column_names=["name", "number", "code", "gone"])
 
 

@@ -27,6 +27,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from kernel.code import fingerprint
 from streams.engine.consumer import View, consumer_id
+from streams.engine.folds import fold_of
 from streams.engine.stores import COUNTED, Known, LaneId, Parked, Progress, Refused, Request, Wanted, Write
 
 SEALED = "sealed"
@@ -228,7 +229,7 @@ class RedisStore:
         """The generation that readers see; the first one, built by this code, when there is none."""
         live: Any = self._client.get(live_key(view.name))
         if live is None:
-            self._client.hsetnx(fold_key(view.name), "1", view.fingerprint if view.module else "")
+            self._client.hsetnx(fold_key(view.name), "1", fold_of(view))
             self._client.setnx(live_key(view.name), 1)
             live = self._client.get(live_key(view.name))
         return int(live)
@@ -275,7 +276,7 @@ class RedisGenerations:
         Gives the positions at which the copy was made.
         """
         self.sweep()
-        self._client.hset(fold_key(self._view.name), str(self.next), self._view.fingerprint)
+        self._client.hset(fold_key(self._view.name), str(self.next), fold_of(self._view))
         return {partition: self._copy_partition(partition) for partition in self._partitions}
 
     def store(self) -> RedisStore:
