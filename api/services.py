@@ -58,7 +58,7 @@ def consumers() -> Sequence[Consumer]:
 
 def topics() -> list[str]:
     """Every topic, each owned by one service."""
-    return sorted(topic for each in services() for topic in each.topics)
+    return sorted(str(topic) for each in services() for topic in each.topics)
 
 
 def check(found: Sequence[Service]) -> None:

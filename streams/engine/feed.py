@@ -14,7 +14,7 @@ from schemas.codec import Codec
 from streams.engine.batch import Batch, Item, Place, Record, read
 from streams.engine.consumer import Consumer, NotYet, consumer_id
 from streams.engine.lane import MOST_FAILED, Lane, Trouble, lane_of, reason_of
-from streams.engine.stores import LaneId, Refused, Request, Store, Wanted, Write
+from streams.engine.stores import LaneId, Progress, Refused, Request, Store, Wanted, Write
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Feed:
         self._most_failed = most_failed
         self._consumers: dict[str, list[Consumer]] = {}
         for consumer in consumers:
-            self._consumers.setdefault(consumer.topic, []).append(consumer)
+            self._consumers.setdefault(str(consumer.topic), []).append(consumer)
         self._store = store
         self._codec = codec
         self._lanes: dict[Place, list[Lane]] = {}
@@ -156,7 +156,7 @@ class Feed:
                 log.warning(
                     "%s: the store is at %d, not at %d, where it was left", lane, progress.position, lane.stored
                 )
-                lane.learn_progress(progress)
+                _move(lane, progress)
 
     def carry_out(self, fetch: Fetch) -> None:
         """Does what operators want of parked events, and tries again once what other code could not apply."""
@@ -211,7 +211,7 @@ class Feed:
         if failure is None:
             self._applied(lane, write)
         elif isinstance(failure, Refused):
-            self._reload(lane)
+            _move(lane, self._store.progress([lane.id])[lane.id])
             log.info("%s: has been moved to %d by somebody else", lane, lane.position)
         elif len(batch.items) > 1:
             # The slow way, to find the event that is at fault.
@@ -228,7 +228,7 @@ class Feed:
         if failure is None:
             self._applied(lane, write)
         elif isinstance(failure, Refused):
-            self._reload(lane)
+            _move(lane, self._store.progress([lane.id])[lane.id])
         else:
             raise failure
 
@@ -282,6 +282,12 @@ class Feed:
         if not isinstance(failure, Refused):
             self._store.apply([lane.plan_still_parked(item, reason_of(failure))])
         return False
+
+
+def _move(lane: Lane, progress: Progress) -> None:
+    """The lane is elsewhere than it was: what it lacks may have been read, and need not be followed by more."""
+    lane.learn_progress(progress)
+    lane.attached = False
 
 
 def _follows(lane: Lane, batch: Batch) -> bool:

@@ -334,13 +334,13 @@ class Source:
 
     def _replay(self) -> None:
         """A piece of what detached lanes lack; those that have caught up are taken back."""
+        self._rewinds.update(self._feed.attach(self._next))
         due = self._feed.due()
         if due:
             self._replayer = self._replayer or Replayer(self._bootstrap, self._feed)
             self._replayer.replay(due)
         elif not self._feed.has_detached:
             self._close_replayer()
-        self._rewinds.update(self._feed.attach(self._next))
 
     def _close_replayer(self) -> None:
         replayer, self._replayer = self._replayer, None
