@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from connectors.worker import PASSWORD_VARIABLE
+from kernel.limits import MAX_RECORD_BYTES
 
 RUNNING_TIMEOUT_S = 60.0
 _POLL_S = 0.1
@@ -19,12 +20,23 @@ _BUSY_TIMEOUT_S = 30.0
 _BUSY = {HTTPStatus.CONFLICT, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE}
 
 
+#: The state of a connector that Connect does not know.
+MISSING = "MISSING"
+
+
 class RelayDown(Exception):
     """A connector does not run. The text has what Connect says of it."""
 
 
 class _RelayBusy(RelayDown):
     """Connect can't say now; every request of ours may be repeated."""
+
+
+class Status(NamedTuple):
+    """A connector's state in Connect's words (RUNNING, FAILED, STOPPED, ...) or MISSING; why, when it failed."""
+
+    state: str
+    why: str
 
 
 class Database(NamedTuple):
@@ -83,6 +95,7 @@ def configuration(database: Database) -> dict[str, str]:
         "table.include.list": ",".join(database.outboxes),
         **_snapshot(database),
         **_ROUTER,
+        **_BOUNDS,
         **_SPEED,
         **_ENDURANCE,
     }
@@ -90,40 +103,70 @@ def configuration(database: Database) -> dict[str, str]:
 
 def register(connect_url: str, database: Database) -> None:
     """Creates or updates the connector and waits until it runs. Raises RelayDown when it does not."""
-    path = f"/connectors/{database.connector}"
     wanted = configuration(database)
-    registered = _call(connect_url, "GET", f"{path}/config", missing_ok=True) or {}
+    registered = _call(connect_url, "GET", f"{_path(database)}/config", missing_ok=True) or {}
     if {**wanted, "name": database.connector} != registered:
-        _call(connect_url, "PUT", f"{path}/config", wanted)
-    if connector_state(connect_url, database) == "FAILED":
-        # A task that failed stays so until it is told to start again.
-        _call(connect_url, "POST", f"{path}/restart?includeTasks=true&onlyFailed=true")
+        _call(connect_url, "PUT", f"{_path(database)}/config", wanted)
+    match connector_status(connect_url, database).state:
+        case "FAILED":
+            restart(connect_url, database)
+        case "STOPPED":
+            resume(connect_url, database)
     deadline = time.monotonic() + RUNNING_TIMEOUT_S
-    while (state := connector_state(connect_url, database)) != "RUNNING":
-        if state == "FAILED" or time.monotonic() > deadline:
-            raise RelayDown(f"connector {database.connector} is {state}: {_traces(connect_url, database)}")
+    while (status := connector_status(connect_url, database)).state != "RUNNING":
+        if status.state == "FAILED" or time.monotonic() > deadline:
+            raise RelayDown(f"connector {database.connector} is {status.state}: {status.why}")
         time.sleep(_POLL_S)
 
 
-def connector_state(connect_url: str, database: Database) -> str:
-    """RUNNING, FAILED, or what else Connect says of the connector and its task together."""
-    status = _status(connect_url, database)
-    if not status or not status["tasks"]:
-        return "UNASSIGNED"
-    return next((part["state"] for part in _parts(status) if part["state"] != "RUNNING"), "RUNNING")
+def connector_status(connect_url: str, database: Database) -> Status:
+    """What Connect says of the connector and its task together."""
+    answer = _call(connect_url, "GET", f"{_path(database)}/status", missing_ok=True)
+    if not answer:
+        return Status(MISSING, "Connect does not know it")
+    parts: list[dict[str, str]] = [answer["connector"], *answer["tasks"]]
+    worst = next((part for part in parts if part["state"] != "RUNNING"), parts[0])
+    if worst["state"] == "RUNNING" and not answer["tasks"]:
+        return Status("UNASSIGNED", "it has no task yet")
+    return Status(worst["state"], _cause(worst.get("trace", "")))
 
 
-def _traces(connect_url: str, database: Database) -> Sequence[str]:
-    status = _status(connect_url, database)
-    return [part["trace"] for part in _parts(status) if "trace" in part] if status else []
+def restart(connect_url: str, database: Database) -> None:
+    """Starts what of the connector has failed: it stays so until it is told to start again."""
+    _call(connect_url, "POST", f"{_path(database)}/restart?includeTasks=true&onlyFailed=true")
 
 
-def _parts(status: Any) -> list[dict[str, str]]:
-    return [status["connector"], *status["tasks"]]
+def resume(connect_url: str, database: Database) -> None:
+    """Starts a connector that was stopped or paused."""
+    _call(connect_url, "PUT", f"{_path(database)}/resume")
 
 
-def _status(connect_url: str, database: Database) -> Any:
-    return _call(connect_url, "GET", f"/connectors/{database.connector}/status", missing_ok=True)
+def stop(connect_url: str, database: Database) -> None:
+    """Stops the connector; its task ends soon after."""
+    _call(connect_url, "PUT", f"{_path(database)}/stop")
+
+
+def forget_offsets(connect_url: str, database: Database) -> None:
+    """Lets a connector that is stopped begin with a snapshot. Raises RelayDown while its task still ends."""
+    _call(connect_url, "DELETE", f"{_path(database)}/offsets")
+
+
+def captured_lsn(connect_url: str, database: Database) -> int | None:
+    """The place in the WAL up to which Connect knows all to be in Kafka; None when it knows of none."""
+    answer = _call(connect_url, "GET", f"{_path(database)}/offsets")
+    found = [each["offset"].get("lsn") for each in answer["offsets"] if each["offset"]]
+    return next((int(lsn) for lsn in found if lsn is not None), None)
+
+
+def _path(database: Database) -> str:
+    return f"/connectors/{database.connector}"
+
+
+def _cause(trace: str) -> str:
+    """The last cause that a Java stack trace names, or its first line."""
+    lines = trace.splitlines()
+    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
+    return [*lines[:1], *causes][-1] if lines else ""
 
 
 @retry(
@@ -163,6 +206,8 @@ def _snapshot(database: Database) -> dict[str, str]:
     }
     return {
         "snapshot.mode": "when_needed",
+        # A slot that is ahead of the offsets was made anew: what is between would be skipped without a word.
+        "offset.mismatch.strategy": "trust_offset",
         "snapshot.select.statement.overrides": ",".join(database.outboxes),
         **overrides,
     }
@@ -186,10 +231,18 @@ _ROUTER = {
     ),
     "transforms.outbox.table.op.invalid.behavior": "fatal",
 }
-_SPEED = {
-    "poll.interval.ms": "5",
+# In bytes, too: a backlog of the largest events has to fit into the heap, several times over (as read from
+# PostgreSQL, in the queue, in the batch that is sent, in the producer's buffer).
+_BOUNDS = {
     "max.batch.size": "4096",
     "max.queue.size": "16384",
+    "max.queue.size.in.bytes": str(16 * 1024 * 1024),
+    "snapshot.fetch.size": "16",
+    "producer.override.max.request.size": str(MAX_RECORD_BYTES),
+    "producer.override.buffer.memory": str(32 * 1024 * 1024),
+}
+_SPEED = {
+    "poll.interval.ms": "5",
     "producer.override.acks": "all",
     "producer.override.enable.idempotence": "true",
     "producer.override.linger.ms": "1",

@@ -8,16 +8,18 @@ class MissingSetting(LookupError):
     """An environment variable that this process needs is not set."""
 
 
-def setting(name: str) -> str:
+def setting(name: str, default: str | None = None) -> str:
     """The value of the variable MAREA_<name>, or what is in the file that MAREA_<name>_FILE names.
 
-    Raises MissingSetting, saying which one is missing.
+    Without either, the default; without that, too, MissingSetting is raised, saying which one is missing.
     """
     variable = f"MAREA_{name}"
     if variable in os.environ:
         return os.environ[variable]
     if f"{variable}_FILE" in os.environ:
         return Path(os.environ[f"{variable}_FILE"]).read_text().strip()
+    if default is not None:
+        return default
     raise MissingSetting(f"{variable} is not set: start through ./marea, or set it as ARCHITECTURE.md says")
 
 
@@ -49,6 +51,11 @@ def clickhouse_url() -> str:
 def database_url(service: str) -> str:
     """The PostgreSQL database of one service, as its own role."""
     return setting(f"{service.upper()}_DATABASE_URL")
+
+
+def outbox_days() -> int:
+    """For how many days an outbox keeps what is in Kafka already; 7 unless it is set."""
+    return int(setting("OUTBOX_DAYS", "7"))
 
 
 def admin_database_url() -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 
 from kernel.kafka import admin_client
+from kernel.limits import MAX_RECORD_BYTES
 from local.layout import HOST, Layout
 from local.program import NotReady, Program
 from local.programs.java import java_sources, kafka_java, pinned_version, properties
@@ -24,6 +25,9 @@ log.dirs={data}
 # Topics are made by us, on purpose: a misspelt name must be an error.
 auto.create.topics.enable=false
 log.retention.ms=-1
+message.max.bytes={max_record_bytes}
+replica.fetch.max.bytes={max_record_bytes}
+replica.fetch.response.max.bytes={max_record_bytes}
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=4
 transaction.state.log.replication.factor=1
@@ -69,6 +73,7 @@ def _settings(layout: Layout) -> str:
         port=layout.port_of("kafka"),
         controller_port=layout.port_of("kafka-controller"),
         data=layout.data("kafka"),
+        max_record_bytes=MAX_RECORD_BYTES,
     )
 
 

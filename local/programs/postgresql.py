@@ -27,6 +27,8 @@ shared_buffers = '256MB'
 wal_level = logical
 max_wal_senders = 10
 max_replication_slots = 10
+# A relay that stands still must not fill the disk; `ops keep` mends a slot that was given up.
+max_slot_wal_keep_size = '4GB'
 synchronous_commit = on
 wal_compression = on
 max_wal_size = '2GB'

@@ -8,7 +8,7 @@ from threading import Thread
 
 import pytest
 
-from connectors.relay import RelayDown, configuration, connector_state, databases
+from connectors.relay import RelayDown, configuration, connector_status, databases
 
 URLS = {
     "orders": "postgresql://orders:pw@one:5432/marea",
@@ -70,7 +70,7 @@ def connect_that_answers(*answers: tuple[int, object]) -> Iterator[str]:
 def test_connect_is_asked_again_while_its_workers_share_out_connectors(busy: int) -> None:
     running = {"connector": {"state": "RUNNING"}, "tasks": [{"state": "RUNNING"}]}
     with connect_that_answers((busy, {"message": "a rebalance is expected"}), (200, running)) as url:
-        assert connector_state(url, databases(URLS)[0]) == "RUNNING"
+        assert connector_status(url, databases(URLS)[0]).state == "RUNNING"
 
 
 def test_what_connect_refuses_is_not_asked_again() -> None:
@@ -78,4 +78,4 @@ def test_what_connect_refuses_is_not_asked_again() -> None:
         connect_that_answers((400, {"message": "no such class"})) as url,
         pytest.raises(RelayDown, match="no such class"),
     ):
-        connector_state(url, databases(URLS)[0])
+        connector_status(url, databases(URLS)[0])
