@@ -73,11 +73,15 @@ def reset(port: Port = DEFAULT_PORT) -> None:
 
 
 @cli.command()
-def status(port: Port = DEFAULT_PORT, as_json: Json = False) -> None:
-    """Show every program's state, version, address, process id and memory, and what is parked."""
+def status(
+    check: Annotated[bool, typer.Option("--check", help="Exit 1 if anything stands still or needs attention.")] = False,
+    port: Port = DEFAULT_PORT,
+    as_json: Json = False,
+) -> None:
+    """Show whether anything stands still, every program, the relay, and what is parked."""
     from cli import stack as console
 
-    console.status(_stack(port), as_json=as_json)
+    console.status(_stack(port), check=check, as_json=as_json)
 
 
 @cli.command()

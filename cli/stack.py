@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
@@ -49,12 +49,22 @@ def reset(stack: Stack) -> None:
     _with_progress("Stopping", stack.reset)
 
 
-def status(stack: Stack, *, as_json: bool) -> None:
-    """Prints every program's state."""
+def status(stack: Stack, *, check: bool, as_json: bool) -> None:
+    """Prints whether anything stands still, and every program's state; with `check`, exits 1 if anything does."""
     found = describe(stack)
     if as_json:
         typer.echo(json.dumps(found))
-        return
+    else:
+        _show(found)
+    if check and found["troubles"]:
+        raise typer.Exit(1)
+
+
+def _show(found: dict[str, Any]) -> None:
+    style = "red" if found["troubles"] else "green"
+    output.print(found["verdict"], style=style, markup=False, highlight=False, soft_wrap=True)
+    for trouble in found["troubles"] if len(found["troubles"]) > 1 else ():
+        output.print(f"- {trouble['sentence']}", style=style, markup=False, highlight=False, soft_wrap=True)
     table = Table(
         "program",
         "state",
@@ -82,10 +92,25 @@ def status(stack: Stack, *, as_json: bool) -> None:
             output.print(f"[yellow]{name} does not serve: {escape(each['reason'])}[/yellow]", highlight=False)
     total = sum(each["memory_bytes"] for each in found["programs"].values())
     output.print(f"{total / _MIB:.0f} MiB in all, without counting shared pages twice", highlight=False)
+    _show_relays(found["relays"])
     if isinstance(found["parked"], str):
         output.print(f"[yellow]parked: not known: {escape(found['parked'])}[/yellow]", highlight=False)
     for consumer, count in found["parked"].items() if isinstance(found["parked"], dict) else ():
         output.print(f"[red]{consumer}: {count:,} events are parked[/red]", highlight=False)
+
+
+def _show_relays(relays: list[dict[str, Any]] | str) -> None:
+    if isinstance(relays, str):
+        output.print(f"relay: not known: {relays}", style="yellow", markup=False, highlight=False)
+        return
+    table = Table("relay", "state", "slot", "behind", "WAL kept", "until lost", box=None)
+    for relay in relays:
+        slot = relay["slot"] or {}
+        sizes = (slot.get(name) for name in ("lag_bytes", "retained_bytes", "safe_bytes"))
+        figures = ("" if size is None else f"{size / _MIB:,.1f} MiB" for size in sizes)
+        reading = "missing" if not slot else "read" if slot["active"] else "not read"
+        table.add_row(relay["connector"], relay["state"], f"{slot.get('wal_status', '')} {reading}".strip(), *figures)
+    output.print(table)
 
 
 def logs(stack: Stack, name: str, *, follow: bool) -> None:

@@ -1,25 +1,31 @@
 """What `status` tells of a stack."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 from psycopg2 import Error as PostgreSQLError
 from redis.exceptions import RedisError
 
+from connectors.relay import RelayDown
 from local.processes import memory_bytes
 from local.program import Program
 from local.stack import Stack
+from ops import health
 from ops.positions import parked
+from ops.relay import relays
+from ops.trouble import Trouble, verdict
 
 
 def describe(stack: Stack) -> dict[str, Any]:
-    """What `status` tells: by program; and by consumer, how many events are parked, or why that is not known.
+    """What `status` tells: the verdict and what it rests on; by program; by relay; by consumer, how many are parked.
 
     A program's process can run, and the program not serve: then its `state` is NOT READY, and `reason` says why.
     """
+    os.environ.update(stack.layout.environment)
     states, restarts = stack.supervisor.states(), stack.supervisor.restarts()
     running = [
         stack.programs[name] for name in stack.programs if name in states and states[name].state == "RUNNING"
@@ -39,7 +45,33 @@ def describe(stack: Stack) -> dict[str, Any]:
             "pid": pid,
             "memory_bytes": memory_bytes(pid) if pid else 0,
         }
-    return {"port": stack.layout.port, "programs": found, "parked": _parked(stack)}
+    troubles, now = _troubles(found), datetime.now(UTC)
+    return {
+        "verdict": verdict(troubles, now),
+        "troubles": [trouble.as_json(now) for trouble in troubles],
+        "port": stack.layout.port,
+        "programs": found,
+        "relays": _relays(),
+        "parked": _parked(stack),
+    }
+
+
+def _troubles(programs: Mapping[str, Mapping[str, Any]]) -> list[Trouble]:
+    if all(each["state"] == "STOPPED" for each in programs.values()):
+        return [Trouble("the stack", "it is down; ./marea up starts it")]
+    down = [
+        Trouble(name, f"it is {each['state']}: {each['reason'] or f'see ./marea logs {name}'}")
+        for name, each in programs.items()
+        if each["state"] != "RUNNING"
+    ]
+    return [*down, *health.troubles()]
+
+
+def _relays() -> list[dict[str, Any]] | str:
+    try:
+        return [each.as_json() for each in relays()]
+    except (PostgreSQLError, RelayDown) as error:
+        return str(error).partition("\n")[0]
 
 
 def _reasons(programs: Sequence[Program]) -> dict[str, str]:
@@ -53,7 +85,6 @@ def _reasons(programs: Sequence[Program]) -> dict[str, str]:
 def _parked(stack: Stack) -> dict[str, int] | str:
     if not stack.supervisor.is_running():
         return "the stack is down"
-    os.environ.update(stack.layout.environment)
     try:
         return parked()
     except (PostgreSQLError, RedisError, ClickHouseError, OSError) as error:

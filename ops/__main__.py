@@ -38,5 +38,13 @@ def relay() -> None:
     relay.register_connectors()
 
 
+@cli.command()
+def keep() -> None:
+    """Keep house until told to end: outbox partitions, connectors and slots."""
+    from ops import keep
+
+    keep.keep()
+
+
 if __name__ == "__main__":
     cli(prog_name="python -m ops")

@@ -35,9 +35,10 @@ def beside(url: str, database: str) -> str:
 
 
 @contextmanager
-def admin(url: str) -> Iterator[Cursor]:
-    """The administrator's cursor; each statement is a transaction of its own."""
-    connection = psycopg2.connect(url)
+def admin(url: str, **settings: str) -> Iterator[Cursor]:
+    """The administrator's cursor, with these settings of the session; each statement is a transaction of its own."""
+    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+    connection = psycopg2.connect(url, connect_timeout=5, application_name="ops", options=options)
     connection.autocommit = True
     try:
         yield connection.cursor()

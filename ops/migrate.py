@@ -19,7 +19,7 @@ from api.services import service as find_service
 from connectors.relay import Database
 from kernel import settings
 from ops.databases import admin, admin_url, beside, databases, service_urls
-from ops.outboxes import make_partitions
+from ops.outboxes import LOCK_TIMEOUT, make_partitions
 
 _MIGRATIONS = Path(__file__).parents[1] / "sql" / "postgres"
 #: The role that reads the outboxes for the relay.
@@ -27,7 +27,7 @@ _RELAY = "debezium"
 
 
 def migrate() -> None:
-    """All of it, in every database that a service has."""
+    """All of it, in every database that a service has, and what housekeeping notes in the administrator's."""
     passwords = {service: unquote(urlsplit(url).password or "") for service, url in service_urls().items()}
     for database in databases():
         url = admin_url(database)
@@ -36,10 +36,13 @@ def migrate() -> None:
             for service in database.services:
                 make_role(cursor, service, passwords[service])
         make_schemas(url, database.services)
-        with admin(url) as cursor:
+        with admin(url, lock_timeout=LOCK_TIMEOUT) as cursor:
             for service in database.services:
                 make_partitions(cursor, service, datetime.now(UTC))
             _publish(cursor, database)
+    with admin(settings.admin_database_url()) as cursor:
+        cursor.execute("CREATE SCHEMA IF NOT EXISTS ops")
+    _apply_migrations(settings.admin_database_url(), "ops", "ops")
 
 
 def make_role(cursor: Cursor, role: str, password: str, *, replication: bool = False) -> None:
@@ -70,7 +73,7 @@ def make_schemas(url: str, services: Collection[str]) -> None:
         for service in services:
             _make_schema(cursor, service)
     for service in services:
-        _apply_migrations(url, service)
+        _apply_migrations(url, service, "engine", service)
     with admin(url) as cursor:
         for service in services:
             _own_topics(cursor, service, find_service(service).topics)
@@ -83,11 +86,11 @@ def _make_schema(cursor: Cursor, service: str) -> None:
     cursor.execute(SQL("ALTER ROLE {schema} SET search_path = {schema}").format(**names))
 
 
-def _apply_migrations(url: str, service: str) -> None:
+def _apply_migrations(url: str, schema: str, *folders: str) -> None:
     logging.getLogger("yoyo.migrations").setLevel(logging.WARNING)
     # The schema's bookkeeping is in the schema: a service can move to a database of its own.
-    with yoyo.get_backend(f"{url}?schema={service}") as backend, backend.lock():
-        found = yoyo.read_migrations(str(_MIGRATIONS / "engine"), str(_MIGRATIONS / service))
+    with yoyo.get_backend(f"{url}?schema={schema}") as backend, backend.lock():
+        found = yoyo.read_migrations(*(str(_MIGRATIONS / folder) for folder in folders))
         backend.apply_migrations(backend.to_apply(found))
 
 

@@ -39,7 +39,7 @@ def _configure(kafka: AdminClient, names: list[str], config: dict[str, str]) -> 
     entries = [
         ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in config.items()
     ]
-    resources = [ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=entries) for name in names]
+    resources = [ConfigResource(ConfigResource.Type.TOPIC, str(name), incremental_configs=entries) for name in names]
     for configured in kafka.incremental_alter_configs(resources).values():
         configured.result(timeout=_TIMEOUT_S)
 

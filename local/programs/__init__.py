@@ -2,7 +2,18 @@
 
 from local.layout import Layout
 from local.program import Program
-from local.programs import clickhouse, connect, kafka, nginx, postgresql, redis, registry, services, workers
+from local.programs import (
+    clickhouse,
+    connect,
+    kafka,
+    keep,
+    nginx,
+    postgresql,
+    redis,
+    registry,
+    services,
+    workers,
+)
 
 
 def programs(layout: Layout) -> tuple[Program, ...]:
@@ -14,6 +25,7 @@ def programs(layout: Layout) -> tuple[Program, ...]:
         clickhouse.program(layout),
         registry.program(layout),
         connect.program(layout),
+        keep.program(layout),
         *services.programs(layout),
         *workers.programs(layout),
         nginx.program(layout),

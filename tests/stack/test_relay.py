@@ -1,7 +1,10 @@
 """From an outbox to its topic. The events here are of a kind that nobody consumes."""
 
 import random
-from collections.abc import Iterator
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -10,17 +13,25 @@ import psycopg2
 import pytest
 import requests
 from confluent_kafka import Consumer, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
+from psycopg2.errors import ObjectInUse
 
-from connectors.relay import Database, register
+from connectors.relay import Database, RelayDown, connector_status, forget_offsets, register, stop
 from kernel import settings
+from kernel.kafka import admin_client
+from kernel.limits import MAX_EVENT_BYTES, MAX_RECORD_BYTES
 from kernel.partition import partition_of
+from local.layout import ROOT
 from local.stack import Stack
-from ops.databases import databases
-from ops.relay import register_connectors
+from ops import databases
+from ops.barrier import topic_ends
+from ops.health import troubles
+from ops.relay import slot_of
+from tests.stack.conftest import TOPIC
 from tests.stack.shop import eventually
 
-TOPIC = "marea.untold"
+pytestmark = pytest.mark.usefixtures("untold")
+
 INSERT = """
 INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload, traceparent, occurred_at)
 VALUES (%s, 'untold', %s, 'Happened', %s, %s, %s, %s)
@@ -28,17 +39,9 @@ VALUES (%s, 'untold', %s, 'Happened', %s, %s, %s, %s)
 PAYLOAD = bytes(range(256))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def topic(stack: Stack) -> Iterator[None]:
-    admin = AdminClient({"bootstrap.servers": settings.kafka()})
-    admin.create_topics([NewTopic(TOPIC, settings.partitions(), 1)])[TOPIC].result(timeout=30)
-    yield
-    admin.delete_topics([TOPIC])[TOPIC].result(timeout=30)
-
-
 @pytest.fixture
 def database(stack: Stack) -> Database:
-    (database,) = databases()
+    (database,) = databases.databases()
     return database
 
 
@@ -49,10 +52,12 @@ def outbox(stack: Stack) -> Iterator[Any]:
     connection.close()
 
 
-def publish(cursor: Any, key: str, version: int, occurred_at: datetime | None = None) -> str:
+def publish(
+    cursor: Any, key: str, version: int, occurred_at: datetime | None = None, payload: bytes = PAYLOAD
+) -> str:
     event_id = str(uuid4())
     moment = occurred_at or datetime.now(UTC)
-    cursor.execute(INSERT, (event_id, key, version, PAYLOAD, "00-a-b-01", moment))
+    cursor.execute(INSERT, (event_id, key, version, payload, "00-a-b-01", moment))
     return event_id
 
 
@@ -90,7 +95,7 @@ def text(value: str | bytes | None) -> str:
 
 
 def test_an_event_arrives_as_it_was_written(outbox: Any) -> None:
-    key, moment = str(uuid4()), datetime(2026, 11, 21, 6, 47, 0, 120, UTC)
+    key, moment = str(uuid4()), datetime.now(UTC).replace(microsecond=120)
     with outbox, outbox.cursor() as cursor:
         event_id = publish(cursor, key, 1, moment)
     (message,) = eventually(lambda: read({key}))
@@ -147,28 +152,125 @@ def test_a_quiet_outbox_holds_back_no_wal(stack: Stack, database: Database) -> N
     connection.close()
 
 
-@pytest.mark.parametrize("lost", ["offsets", "slot", "offsets and slot"])
+@pytest.fixture
+def admin(stack: Stack) -> Iterator[Any]:
+    with databases.admin(settings.admin_database_url()) as cursor:
+        yield cursor
+
+
+@pytest.mark.parametrize("lost", ["offsets", "slot", "offsets and slot", "slot, which somebody made anew"])
 def test_what_was_written_while_nobody_captured_it_arrives_whole_and_in_order(
-    stack: Stack, database: Database, outbox: Any, lost: str
+    stack: Stack, database: Database, outbox: Any, admin: Any, lost: str
 ) -> None:
-    connector = f"{stack.layout.environment['MAREA_CONNECT_URL']}/connectors/{database.connector}"
-    eventually(lambda: requests.put(f"{connector}/stop", timeout=10).ok)
-    eventually(
-        lambda: requests.get(f"{connector}/status", timeout=10).json()["connector"]["state"] == "STOPPED"
-    )
+    stack.stop("keep")
+    stop(settings.connect_url(), database)
+    eventually(lambda: connector_status(settings.connect_url(), database).state == "STOPPED")
     if "offsets" in lost:
-        eventually(lambda: requests.delete(f"{connector}/offsets", timeout=10).ok)
+        eventually(lambda: done(lambda: forget_offsets(settings.connect_url(), database)))
     if "slot" in lost:
-        drop_slot(stack, database.slot)
-    keys = {str(uuid4()) for _ in range(10)}
-    events = [(key, version) for key in keys for version in range(1, 21)]
-    # Not in the order of the table: what counts is the version.
-    random.Random(0).shuffle(events)
+        eventually(lambda: done(lambda: admin.execute("SELECT pg_drop_replication_slot(%s)", (database.slot,))))
+    events = shuffled()
     with outbox, outbox.cursor() as cursor:
         for key, version in events:
             publish(cursor, key, version)
-    eventually(lambda: requests.put(f"{connector}/resume", timeout=10).ok)
-    register_connectors()
+    if "anew" in lost:
+        admin.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", (database.slot,))
+    stack.start("keep")
+    await_whole_and_in_order(events)
+    eventually(lambda: not troubles())
+
+
+def test_a_slot_that_held_back_too_much_is_made_anew_and_nothing_is_skipped(
+    stack: Stack, database: Database, outbox: Any, admin: Any
+) -> None:
+    admin.execute("ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'")
+    admin.execute("SELECT pg_reload_conf()")
+    stack.stop("connect")
+    try:
+        events = shuffled()
+        with outbox, outbox.cursor() as cursor:
+            for key, version in events:
+                publish(cursor, key, version)
+
+        def lost() -> bool:
+            admin.execute("SELECT pg_logical_emit_message(true, 'filler', repeat('x', 1000000))")
+            admin.execute("SELECT pg_switch_wal()")
+            admin.execute("CHECKPOINT")
+            slot = slot_of(admin, database)
+            return bool(slot and slot.is_lost)
+
+        eventually(lost)
+        assert any("relay" in trouble.what and trouble.still for trouble in troubles())
+    finally:
+        admin.execute("ALTER SYSTEM RESET max_slot_wal_keep_size")
+        admin.execute("SELECT pg_reload_conf()")
+        stack.start("connect")
+    await_whole_and_in_order(events)
+    eventually(lambda: not troubles())
+
+
+def test_a_task_that_failed_is_started_again_and_status_says_why_it_stood_still(
+    stack: Stack, database: Database, outbox: Any
+) -> None:
+    key = str(uuid4())
+    limit_records(100)
+    try:
+        with outbox, outbox.cursor() as cursor:
+            publish(cursor, key, 1)
+        eventually(lambda: any("FAILED" in trouble.why and trouble.since for trouble in troubles()))
+        said = subprocess.run(
+            [sys.executable, "-m", "cli", "status", "--check", "--port", str(stack.layout.port)],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+        )
+        assert said.returncode == 1
+        assert re.match(r"The relay \S+ has stood still for \d+ (s|min): its task has FAILED: .*larger", said.stdout)
+    finally:
+        limit_records(MAX_RECORD_BYTES)
+    eventually(lambda: versions(read({key}), key))
+    eventually(lambda: not troubles())
+
+
+def test_a_connector_that_connect_has_forgotten_is_registered_again(
+    stack: Stack, database: Database, outbox: Any
+) -> None:
+    key = str(uuid4())
+    connector = f"{settings.connect_url()}/connectors/{database.connector}"
+    eventually(lambda: requests.delete(connector, timeout=10).ok)
+    with outbox, outbox.cursor() as cursor:
+        publish(cursor, key, 1)
+    eventually(lambda: versions(read({key}), key))
+
+
+def test_a_backlog_of_the_largest_events_fits_into_connects_memory(
+    stack: Stack, database: Database, outbox: Any
+) -> None:
+    before = stack.supervisor.states()["connect"].pid
+    key, payload = str(uuid4()), random.Random(0).randbytes(MAX_EVENT_BYTES)
+    stop(settings.connect_url(), database)
+    stack.stop("keep")
+    eventually(lambda: connector_status(settings.connect_url(), database).state == "STOPPED")
+    there, count = records(key), 250
+    with outbox.cursor() as cursor:
+        for version in range(1, count + 1):
+            publish(cursor, key, version, payload=payload)
+            outbox.commit()
+    stack.start("keep")
+    eventually(lambda: records(key) >= there + count, patience_s=180)
+    assert stack.supervisor.states()["connect"].pid == before
+
+
+def shuffled() -> list[tuple[str, int]]:
+    """Keys and versions, not in the order of the table: what counts is the version."""
+    events = [(key, version) for key in (str(uuid4()) for _ in range(10)) for version in range(1, 21)]
+    random.Random(0).shuffle(events)
+    return events
+
+
+def await_whole_and_in_order(events: list[tuple[str, int]]) -> None:
+    keys = {key for key, _ in events}
     eventually(lambda: {key for key in keys if versions(read(keys), key)[-1:] == [20]} == keys)
     messages = read(keys)
     for key in keys:
@@ -177,16 +279,24 @@ def test_what_was_written_while_nobody_captured_it_arrives_whole_and_in_order(
         assert firsts == list(range(1, 21))
 
 
-def drop_slot(stack: Stack, slot: str) -> None:
-    connection = psycopg2.connect(stack.layout.database_url("admin"))
-    connection.autocommit = True
+def done(work: Callable[[], Any]) -> bool:
+    """Whether it could be done now: a task that was stopped takes a moment to end."""
+    try:
+        work()
+    except (RelayDown, ObjectInUse):
+        return False
+    return True
 
-    def dropped() -> bool:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active"
-            )
-            return bool(cursor.rowcount == 1)
 
-    eventually(dropped)
-    connection.close()
+def limit_records(most_bytes: int) -> None:
+    """What the topic takes of one record."""
+    entry = ConfigEntry("max.message.bytes", str(most_bytes), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ConfigResource.Type.TOPIC, TOPIC, incremental_configs=[entry])
+    kafka = admin_client(settings.kafka())
+    kafka.incremental_alter_configs([resource])[resource].result(timeout=30)
+
+
+def records(key: str) -> int:
+    """How many there are in the key's partition."""
+    kafka = admin_client(settings.kafka())
+    return topic_ends(kafka, TOPIC)[partition_of(key, settings.partitions())]

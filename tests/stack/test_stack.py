@@ -129,7 +129,7 @@ def test_a_view_that_was_added_is_filled_after_up_and_whoever_does_not_need_it_s
         up(stack)
         during = pids(stack)
         restarted = {name for name in before if before[name] != during[name]}
-        assert restarted == {"worker-1", "worker-2", *(each.name for each in services())}
+        assert restarted == {"keep", "worker-1", "worker-2", *(each.name for each in services())}
         views = Views(settings.redis_url(), settings.partitions())
         eventually(lambda: views.get(module.stem, sku))
     finally:

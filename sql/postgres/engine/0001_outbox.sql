@@ -1,5 +1,6 @@
 -- A service's events, on their way to Kafka. Rows are only ever inserted.
--- The partitions are days (UTC), made ahead by ops; the default partition takes what comes for a day that has none.
+-- The partitions are days (UTC), made well ahead, and dropped, by ops/outboxes.py. There is no default partition: making
+-- one beside it takes its lock, and reads all of it.
 CREATE TABLE outbox (
     id            uuid NOT NULL,
     aggregatetype text NOT NULL,
@@ -11,8 +12,6 @@ CREATE TABLE outbox (
     occurred_at   timestamptz NOT NULL,
     PRIMARY KEY (id, occurred_at)
 ) PARTITION BY RANGE (occurred_at);
-
-CREATE TABLE outbox_default PARTITION OF outbox DEFAULT;
 
 GRANT SELECT ON outbox TO debezium;
 

@@ -1,0 +1,54 @@
+"""What stands still, of all that production runs: looked for anew, with the moment since when housekeeping has seen it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import psycopg2
+
+from connectors.relay import RelayDown
+from kernel import settings
+from ops import chores, outboxes, relay
+from ops.databases import admin
+from ops.trouble import Trouble
+
+#: Every look gives what it finds. One that can't is a trouble itself, by this name.
+LOOKS: dict[str, Callable[[], list[Trouble]]] = {
+    "the relay": relay.look,
+    "the outboxes": outboxes.look,
+    "housekeeping": chores.look,
+}
+_FORGET = "DELETE FROM ops.trouble WHERE what <> ALL (%s)"
+_NOTE = "INSERT INTO ops.trouble (what, since) SELECT unnest(%s::text[]), %s ON CONFLICT DO NOTHING"
+
+
+def troubles() -> list[Trouble]:
+    """Everything that stands still or needs attention now."""
+    found = [trouble for name, look in LOOKS.items() for trouble in _look(name, look)]
+    try:
+        since = _noted()
+    except psycopg2.Error:
+        return found  # it has been found by the looks already
+    return [trouble if trouble.since else replace(trouble, since=since.get(trouble.what)) for trouble in found]
+
+
+def note_troubles() -> None:
+    """Notes what stands still now, so that one can tell since when; and forgets what does not any more."""
+    names = [trouble.what for trouble in troubles()]
+    with admin(settings.admin_database_url()) as cursor:
+        cursor.execute(_FORGET, (names,))
+        cursor.execute(_NOTE, (names, datetime.now(UTC)))
+
+
+def _look(name: str, look: Callable[[], list[Trouble]]) -> list[Trouble]:
+    try:
+        return look()
+    except (psycopg2.Error, RelayDown) as error:
+        [reason, *_] = str(error).splitlines() or [repr(error)]
+        return [Trouble(name, f"its state is not known: {reason}")]
+
+
+def _noted() -> dict[str, datetime]:
+    with admin(settings.admin_database_url()) as cursor:
+        cursor.execute("SELECT what, since FROM ops.trouble")
+        return dict(cursor.fetchall())
