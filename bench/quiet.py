@@ -18,6 +18,8 @@ SELECT coalesce(bool_and(confirmed_flush_lsn >= %s::pg_lsn), true)
 FROM pg_replication_slots WHERE slot_type = 'logical' AND database = current_database()
 """
 _TIMEOUT_S, _LOOK_S = 30, 0.2
+#: Places that are behind, in an error.
+_SHOWN = 5
 
 
 def await_quiet(database_url: str, kafka: str, patience_s: float) -> None:
@@ -30,20 +32,14 @@ def await_quiet(database_url: str, kafka: str, patience_s: float) -> None:
     with closing(psycopg2.connect(database_url)) as database:
         database.autocommit = True
         now = _ask(database, _NOW)
-        _await(
-            lambda: bool(_ask(database, _CAPTURED, now)), deadline, "the relay has not captured everything"
-        )
+        _await(lambda: [] if _ask(database, _CAPTURED, now) else ["the relay's slot"], deadline)
     ends = {
         topic: topic_ends(admin, topic)
         for topic in admin.list_topics(timeout=_TIMEOUT_S).topics
         if _is_ours(topic)
     }
     groups = _groups(admin)
-    _await(
-        lambda: all(_has_read(admin, group, ends) for group in groups),
-        deadline,
-        "not every group has read all",
-    )
+    _await(lambda: [place for group in groups for place in _behind(admin, group, ends)], deadline)
 
 
 def topic_ends(kafka: AdminClient, topic: str) -> dict[int, int]:
@@ -62,25 +58,26 @@ def _groups(admin: AdminClient) -> list[str]:
     return [group.group_id for group in listed.valid if _is_ours(group.group_id)]
 
 
-def _has_read(admin: AdminClient, group: str, ends: Mapping[str, Mapping[int, int]]) -> bool:
+def _behind(admin: AdminClient, group: str, ends: Mapping[str, Mapping[int, int]]) -> list[str]:
+    """Where the group has not read all, in words."""
     [answer] = admin.list_consumer_group_offsets(
         [ConsumerGroupTopicPartitions(group)], request_timeout=_TIMEOUT_S
     ).values()
-    return all(
-        place.offset >= ends[place.topic][place.partition]
+    return [
+        f"{group} in partition {place.partition} of {place.topic}: at {place.offset} of {end}"
         for place in answer.result().topic_partitions
-        if place.topic in ends
-    )
+        if place.offset < (end := ends.get(place.topic, {}).get(place.partition, 0))
+    ]
 
 
 def _is_ours(name: str) -> bool:
     return name.startswith(_OURS)
 
 
-def _await(done: Callable[[], bool], deadline: float, problem: str) -> None:
-    while not done():
+def _await(behind: Callable[[], list[str]], deadline: float) -> None:
+    while late := behind():
         if monotonic() > deadline:
-            raise TimeoutError(f"the stack is not quiet: {problem}")
+            raise TimeoutError(f"the stack is not quiet. Behind are: {', '.join(late[:_SHOWN])}")
         sleep(_LOOK_S)
 
 
