@@ -19,15 +19,18 @@ from bench.more_views import more as more_views
 from bench.rows import count
 from bench.target import Target
 from local.layout import ROOT
+from local.stack import tail
 
 WINDOWS = Windows(java_s=30.0, saga_s=30.0)
 QUICK = Windows(java_s=3.0, saga_s=5.0)
 #: Seconds that a worker gets to stop.
 _STOP_S = 30.0
+#: Lines of a worker's log that an error shows.
+_LOG_LINES = 20
 
 
 class NotConsumed(Exception):
-    """A view that was added has not folded all orders."""
+    """A worker with more views ended, or a view that was added has not folded all orders."""
 
 
 class More(NamedTuple):
@@ -121,7 +124,7 @@ def _in_place_of(target: Target, name: str, more: More) -> Iterator[int]:
         "-m",
         "faust",
         "-A",
-        "bench.more_views",
+        "bench.more_app",
         "worker",
         "-l",
         "warn",
@@ -133,9 +136,14 @@ def _in_place_of(target: Target, name: str, more: More) -> Iterator[int]:
     try:
         yield worker.pid
     finally:
+        ended = worker.poll()
         worker.terminate()
         try:
             worker.wait(_STOP_S)
         except subprocess.TimeoutExpired:
             worker.kill()
             worker.wait()
+        if ended is not None:
+            raise NotConsumed(
+                f"{name} with more views ended with exit status {ended}:\n{tail(log, _LOG_LINES)}"
+            )
