@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from redis import Redis
 
+from api.services import views
 from bench import machine
 from bench.cpu import LOAD, TOTAL, WORKERS
 from bench.measures import EVENTS_PER_ORDER, Measures, Saga, Windows, say
@@ -104,7 +105,7 @@ def _check(target: Target, partitions: int, more: More) -> None:
     """Raises NotConsumed unless every folding view has all orders: else its cost was not in what was measured."""
     with Redis.from_url(target.redis_url) as redis:
         orders = count(redis, "order", partitions)
-        for view in more_views(more.folding, 0):
+        for view in more_views(views()["order"], more.folding, 0):
             if (found := count(redis, view.name, partitions)) != orders:
                 raise NotConsumed(
                     f"{view.name} has {found} rows, and order {orders}: see {target.folder}/logs"

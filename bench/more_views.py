@@ -3,13 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from api.services import views
 from streams.engine.consumer import Row, View
 
 
-def more(folding: int, ignoring: int) -> Iterator[View]:
+def more(order: View, folding: int, ignoring: int) -> Iterator[View]:
     """So many views that do what the `order` view does, and so many that take no event at all."""
-    order = views()["order"]
     for number in range(folding):
         yield replace(order, name=f"folding_{number}")
     for number in range(ignoring):

@@ -148,3 +148,14 @@ def test_what_a_view_costs_is_what_the_stack_takes_more_a_view_and_event() -> No
 
     assert found["folded_event_us"] == {"10": 25.0}
     assert found["ignored_event_us"] == {"20": 1.0}
+
+
+def test_the_workers_app_gets_the_views_that_are_added() -> None:
+    print_views = "import bench.more_app, api.services; print(*api.services.views())"
+    environment = {**os.environ, "MORE_FOLDING": "2", "MORE_IGNORING": "1", "MAREA_KAFKA": "127.0.0.1:1"}
+
+    said = subprocess.run(
+        [sys.executable, "-c", print_views], check=True, capture_output=True, text=True, env=environment
+    )
+
+    assert {"order", "folding_0", "folding_1", "ignoring_0"} <= set(said.stdout.split())
