@@ -144,7 +144,9 @@ def _follow(command: list[str], folder: str, environment: Mapping[str, str], sto
             process.terminate()
             process.stdout.read()  # what it says at its end
     if not stopwatch.is_over:
-        raise PeerFailed(f"`{' '.join(command)}` did not do all events within {PATIENCE_S:.0f} s: see above")
+        raise PeerFailed(
+            f"`{' '.join(command)}` ended, or took {PATIENCE_S:.0f} s, before all events were done: see above"
+        )
 
 
 def _compare(redis: Any, written: str) -> None:

@@ -11,13 +11,16 @@ from redis import Redis
 from schemas.codec import Codec, Undecodable
 from streams.engine.batch import Record, decode
 from streams.engine.consumer import Row
-from streams.views.orders.order import TOPIC, fold
+from streams.views.orders.order import TOPIC as ORDERS
+from streams.views.orders.order import fold
 
 #: Events that a peer hands over at once, where its framework lets it choose.
 BATCH = 4_000
 #: Rows that are remembered, so that they need not be read again: as many as Marea's workers remember of four partitions.
 REMEMBERED = 40_000
 
+#: Some of the frameworks take no subclass of str.
+TOPIC = str(ORDERS)
 #: Where the topic is, and the consumer group that this run may use.
 BROKER = os.environ.get("PEER_KAFKA", "")
 GROUP = os.environ.get("PEER_GROUP", "")
@@ -37,7 +40,7 @@ class Orders:
 
     def write(self, records: Iterable[tuple[bytes | None, bytes | None, Any]]) -> None:
         """Folds records, given as key, value and headers, and returns when Redis has acknowledged their rows."""
-        events = [decode(Record(0, *record), self._codec, TOPIC) for record in records]
+        events = [decode(Record(0, *record), self._codec, ORDERS) for record in records]
         self._remember([event.key for event in events if event.key not in self._rows])
         changed: dict[str, Row] = {}
         for event in events:
