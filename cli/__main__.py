@@ -9,8 +9,9 @@ from local.layout import DEFAULT_PORT, PARTITIONS, PORTS, BadPort, Layout
 if TYPE_CHECKING:
     from local.stack import Stack
 
-#: The benchmark empties its stack: it is never the one that somebody works with.
+#: The benchmark and chaos empty their stacks: they are never the one that somebody works with.
 BENCH_PORTS_ABOVE = 2_000
+CHAOS_PORTS_ABOVE = 4_000
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -193,6 +194,23 @@ def peers(quick: Quick = False, port: Port = DEFAULT_PORT, as_json: Json = False
     from cli import benchmarks as console
 
     console.peers(port + BENCH_PORTS_ABOVE, quick=quick, as_json=as_json)
+
+
+@cli.command()
+def chaos(
+    minutes: Annotated[float, typer.Option("--minutes", min=0.1, help="For how long programs are hit.")] = 1.0,
+    seed: Annotated[int, typer.Option("--seed", help="Says what is hit when: the same again with the same seed.")] = 1,
+    here: Annotated[
+        bool, typer.Option("--here", help="On the running stack, instead of one of its own 4000 ports above.")
+    ] = False,
+    port: Port = DEFAULT_PORT,
+    as_json: Json = False,
+) -> None:
+    """Kill and stop programs at random while orders are placed; exit 1 unless all comes right by itself."""
+    from cli import chaos as console
+
+    stack = _stack(port if here else port + CHAOS_PORTS_ABOVE)
+    console.chaos(stack, minutes, seed, here=here, as_json=as_json)
 
 
 @cli.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
