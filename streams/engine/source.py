@@ -197,7 +197,6 @@ class Source:
         self._rewinds: dict[Place, int] = {}
         self._stopping = Event()
         self._committed_at = self._asked_at = monotonic()
-        self._unheard_since: float | None = None
         self._assignments = 0
         self._replayer: Replayer | None = None
         # Records gather at the broker, not one by one in the client's queue.
@@ -206,6 +205,7 @@ class Source:
         # Partitions of the same number go to the same worker, whatever their topics.
         config |= {"group.protocol": "consumer", "group.remote.assignor": "range"}
         self._client = KafkaConsumer(config, logger=log)
+        self._hearing = Hearing(self._client, feed.topics[0])
 
     def start(self, on_end: Callable[[Exception | None], None]) -> None:
         """Polls until stopped.
@@ -297,25 +297,32 @@ class Source:
             turn.withdraw()
 
     def _work(self, request: "asyncio.Future[None]") -> bool:
+        failure: Exception | None = None
         try:
-            self._work_on()
-        except Exception as error:  # noqa: BLE001  # whoever asked decides
-            settle_from_thread(request, error)
-            return False
-        settle_from_thread(request)
-        return True
+            failure = self._work_on()
+        finally:
+            settle_from_thread(request, failure)
+        return failure is None
 
-    def _work_on(self) -> None:
+    def _work_on(self) -> Exception | None:
+        """Until the work is done, or applying fails: gives why, and whoever asked decides.
+
+        What fails in reading is raised, and ends the source: records that were read and not handed over are gone, and
+        whoever reads next must begin at the stored positions.
+        """
         until = monotonic() + TURN_S
         while True:
-            self._apply()
-            self._replay()
+            try:
+                self._apply()
+                self._replay()
+            except Exception as error:  # noqa: BLE001  # whoever asked decides
+                return error
             self._rewind()
             if monotonic() > until or self._stopping.is_set():
-                return
+                return None
             self._pending = self._poll(self._rest_s)
             if not self._pending and not self._feed.due():
-                return
+                return None
 
     def _apply(self) -> None:
         """What is pending; and the next batch is as large as this one's time allows."""
@@ -353,8 +360,8 @@ class Source:
         Pausing partitions instead would need care: one that is revoked meanwhile is still paused when it comes back.
         """
         for message in messages:
-            if message is not None and self._is_record(message) and place_of(message) in self._next:
-                self._rewinds[place_of(message)] = self._next[place_of(message)]
+            if message is not None and self._is_record(message) and (place := place_of(message)) in self._next:
+                self._rewinds.setdefault(place, self._next[place])  # a lane may need to go back further
 
     def _rewind(self) -> None:
         rewinds, self._rewinds = self._rewinds, {}
@@ -388,8 +395,10 @@ class Source:
             self._look_after(self._feed.recheck)
             # A commit that nobody answers would hold up closing the client.
             offsets = [from_position(place, offset) for place, offset in self._feed.positions().items()]
-            if self._is_heard() and offsets:
+            if self._hearing.ask() and offsets:
                 self._client.commit(offsets=offsets, asynchronous=True)
+            if self._replayer:
+                self._replayer.hearing.ask()
 
     def _look_after(self, work: Callable[[], None]) -> None:
         """While the sink does not answer, this says so; the next look is soon."""
@@ -401,15 +410,23 @@ class Source:
     def _fetch(self, place: Place, offsets: Sequence[int]) -> list[Record]:
         return fetch(self._bootstrap, place, offsets)
 
-    def _is_heard(self) -> bool:
-        """Whether the broker answers. Raises BrokerSilent, so that the client is opened anew.
 
-        A broker that is just coming back may answer that there are no brokers. librdkafka (2.16) then lets go of
-        those it knows and of its bootstrap servers, and waits for ever.
-        """
+class Hearing:
+    """Whether the broker answers a client. One that it has not answered for long is of no use any more.
+
+    A broker that is just coming back may answer that there are no brokers. librdkafka (2.16) then lets go of
+    those it knows and of its bootstrap servers, and waits for ever.
+    """
+
+    def __init__(self, client: KafkaConsumer, topic: str) -> None:
+        self._client, self._topic = client, topic
+        self._unheard_since: float | None = None
+
+    def ask(self) -> bool:
+        """Whether it answers now. Raises BrokerSilent, so that the client is opened anew."""
         asked_at = monotonic()
         try:
-            self._client.list_topics(self._feed.topics[0], timeout=ANSWER_S)
+            self._client.list_topics(self._topic, timeout=ANSWER_S)
         except KafkaException as error:
             self._unheard_since = self._unheard_since or asked_at
             if monotonic() - self._unheard_since > SILENCE_S:
@@ -427,6 +444,7 @@ class Replayer:
         self._next: dict[Place, int] = {}
         config = {**client_config(bootstrap, f"marea.{feed.name}.replay"), "fetch.error.backoff.ms": 100}
         self._client = KafkaConsumer(config, logger=log)
+        self.hearing = Hearing(self._client, feed.topics[0])
 
     def replay(self, due: Mapping[Place, tuple[int, int]]) -> None:
         """Hands over what has arrived of these positions and what follows them."""
@@ -435,9 +453,13 @@ class Replayer:
         ):
             self._next = {place: offset for place, (offset, _) in due.items()}
             self._client.assign([from_position(place, *at) for place, at in due.items()])
-        messages = self._client.consume(REPLAY_RECORDS, REPLAY_S)
-        records = [message for message in messages if self._is_record(message)]
-        self._feed.replay(batches_of(self._feed, records, self._next))
+        try:
+            messages = self._client.consume(REPLAY_RECORDS, REPLAY_S)
+            records = [message for message in messages if self._is_record(message)]
+            self._feed.replay(batches_of(self._feed, records, self._next))
+        except Exception:
+            self._next.clear()  # what was read and not handed over is read again
+            raise
 
     def close(self) -> None:
         """Ends the client."""

@@ -16,10 +16,10 @@ from api.services import views
 from kernel import settings
 from schemas.event import Topic
 from streams.engine import source
-from streams.engine.batch import Place
+from streams.engine.batch import Batch, Place, Record
 from streams.engine.feed import Feed
 from streams.engine.source import Pace, Source, Turn
-from streams.engine.stores import LaneId, Write
+from streams.engine.stores import LaneId, Progress, Write
 from tests.events import CODEC
 from tests.memory_store import MemoryStore
 from tests.stack.shop import eventually
@@ -31,13 +31,21 @@ LANES = [LaneId("view.order", partition) for partition in PARTITIONS]
 
 
 class Sink(MemoryStore):
-    """A store that refuses everything until `up` is set. The records of these tests are no events: all are parked."""
+    """A store that refuses writes until `up` is set, and everything while `away` is.
+
+    The records of these tests are no events: all are parked.
+    """
 
     def __init__(self, shared: MemoryStore) -> None:
         super().__init__()
         self.__dict__.update(vars(shared))  # what is stored is the group's; whether it is up, each worker's own
-        self.up = Event()
+        self.up, self.away = Event(), Event()
         self.refused = 0
+
+    def progress(self, lanes: Sequence[LaneId]) -> dict[LaneId, Progress]:
+        if self.away.is_set():
+            raise ConnectionError
+        return super().progress(lanes)
 
     def apply(self, writes: Sequence[Write]) -> dict[LaneId, Exception]:
         if not self.up.is_set():
@@ -46,17 +54,41 @@ class Sink(MemoryStore):
         return super().apply(writes)
 
 
-class Worker:
-    """Reads a topic for a view, whose store refuses everything until it is up."""
+class Registry:
+    """Whatever is needed to read records: so many batches are read, then one fails, as when the registry is away."""
 
-    def __init__(self, topic: str, shared: MemoryStore) -> None:
+    def __init__(self, batches: int) -> None:
+        self.left = batches
+
+    def ask(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise ConnectionError
+
+
+class ReadingFeed(Feed):
+    """A feed that asks a registry before it reads a batch."""
+
+    registry: Registry | None = None
+
+    def batch(self, place: Place, start: int, records: Sequence[Record], leader_epoch: int = -1) -> Batch:
+        if self.registry:
+            self.registry.ask()
+        return super().batch(place, start, records, leader_epoch)
+
+
+class Worker:
+    """Reads a topic for a view, whose store refuses everything until it is up. A source that has ended is opened anew."""
+
+    def __init__(self, topic: str, shared: MemoryStore, registry: Registry | None = None) -> None:
         self.sink = Sink(shared)
+        self.ends: list[Exception] = []
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever)
         self._thread.start()
-        self.feed = Feed(topic, [replace(views()["order"], topic=Topic(topic))], self.sink, CODEC)
-        self._source = Source(settings.kafka(), self.feed, Pace(records=100, bytes=1_000_000), self._offer)
-        self._source.start(lambda error: None)
+        self.feed = ReadingFeed(topic, [replace(views()["order"], topic=Topic(topic))], self.sink, CODEC)
+        self.feed.registry = registry
+        self._open()
 
     @property
     def mine(self) -> set[Place]:
@@ -69,6 +101,15 @@ class Worker:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    def _open(self) -> None:
+        self._source = Source(settings.kafka(), self.feed, Pace(records=100, bytes=1_000_000), self._offer)
+        self._source.start(self._ended)
+
+    def _ended(self, error: Exception | None) -> None:
+        if error:
+            self.ends.append(error)
+            self._open()
 
     def _offer(self, turn: Turn) -> None:
         asyncio.run_coroutine_threadsafe(self._take(turn), self._loop)
@@ -141,6 +182,38 @@ def test_a_partition_that_went_to_another_worker_while_a_sink_was_down_is_read_w
             worker.sink.up.set()
             eventually(lambda: has_everything(store, 10))
         eventually(lambda: len(worker.mine) == 2)
+        write(10)
+        eventually(lambda: has_everything(store, 20))
+
+
+@pytest.mark.parametrize("batches", [1, 3, 10])
+def test_what_was_read_and_could_not_be_decoded_is_read_again(
+    topic: str, write: Callable[[int], None], batches: int
+) -> None:
+    """The registry is away in the middle of a turn: of two partitions one may have been handed over."""
+    store = MemoryStore()
+    write(1_000)
+    registry = Registry(batches)
+    with closing(Worker(topic, store, registry)) as worker:
+        worker.sink.up.set()
+        eventually(lambda: has_everything(store, 1_000))
+        assert [type(error) for error in worker.ends] == [ConnectionError]
+
+
+def test_partitions_that_come_while_their_sink_is_down_are_read_once_it_is_up(
+    topic: str, write: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their positions are not known then: nothing may be read that nobody would apply."""
+    monkeypatch.setattr(source, "PATIENCE_S", 0.02)
+    store = MemoryStore()
+    write(10)
+    with closing(Worker(topic, store)) as worker:
+        with closing(Worker(topic, store)) as other:
+            eventually(lambda: len(worker.mine) == len(other.mine) == 1)
+            worker.sink.up.set()
+            worker.sink.away.set()
+        eventually(lambda: worker.ends)
+        worker.sink.away.clear()
         write(10)
         eventually(lambda: has_everything(store, 20))
 

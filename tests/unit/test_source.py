@@ -1,6 +1,7 @@
 """What a source promises to those who have its work done."""
 
 import asyncio
+from contextlib import closing
 from queue import Queue
 from threading import Thread
 from time import monotonic
@@ -10,7 +11,7 @@ import pytest
 from api.services import views
 from streams.engine import source
 from streams.engine.feed import Feed
-from streams.engine.source import BrokerSilent, Pace, Source, Turn, settle_from_thread
+from streams.engine.source import BrokerSilent, Hearing, Pace, Replayer, Source, Turn, settle_from_thread
 from tests.events import CODEC
 from tests.memory_store import MemoryStore
 
@@ -65,3 +66,18 @@ def test_a_source_that_hears_nothing_from_the_broker_ends_after_a_while(monkeypa
     Source("127.0.0.1:1", feed, Pace(records=1, bytes=1), lambda turn: None).start(ended.put)
     assert isinstance(ended.get(timeout=30), BrokerSilent)
     assert monotonic() - started_at > 1.0
+
+
+def ask_until_it_is_given_up(hearing: Hearing) -> None:
+    while True:
+        assert not hearing.ask()
+
+
+def test_a_replayer_that_the_broker_does_not_answer_is_given_up_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has a client of its own, which can lose its broker by itself."""
+    for name, seconds in (("ANSWER_S", 0.1), ("SILENCE_S", 0.3)):
+        monkeypatch.setattr(source, name, seconds)
+    with closing(Replayer("127.0.0.1:1", Feed("test", [views()["order"]], MemoryStore(), CODEC))) as replayer:
+        assert not replayer.hearing.ask()
+        with pytest.raises(BrokerSilent):
+            ask_until_it_is_given_up(replayer.hearing)
