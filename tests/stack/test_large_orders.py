@@ -8,8 +8,8 @@ from kernel import settings
 from local.stack import Stack
 from ops.databases import databases
 from ops.verify import verify
+from tests.stack.buyers import buying
 from tests.stack.shop import Shop, eventually
-from tests.stack.test_faults import buying
 
 LINES = 500
 #: As long as a text may be, in a character of three bytes.
@@ -33,14 +33,11 @@ def test_an_order_of_500_lines_with_the_longest_texts_stops_nobody(stack: Stack)
     order = [(product["sku"], 1) for product in products]
     skus = [shop.stocked(f"short{n}", 1_000_000) for n in range(3)]
     with buying(skus) as buyers:
-        eventually(lambda: len(buyers.accepted) >= 20)
+        buyers.await_more(20)
         # Refused for as long as orders do not know all of the products.
         accepted = eventually(lambda: answer if (answer := shop.order(order)).status_code == 201 else None)
-        soon = len(buyers.accepted) + 100
-        eventually(lambda: len(buyers.accepted) >= soon)
-    assert buyers.failures == []
+        buyers.await_more(100)
     assert shop.settled(accepted.json()["id"])["status"] == "confirmed"
-    for order_id in buyers.accepted:
-        assert shop.settled(order_id)["status"] == "confirmed"
+    buyers.check()
     assert connector_status(settings.connect_url(), database).state == "RUNNING"
     assert verify().differences == []
