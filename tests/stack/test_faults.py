@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient
 from kernel import settings
 from local.stack import Stack
 from ops.verify import verify
+from streams.engine.stores.redis import connect as connect_redis
 from streams.feeds import feeds
 from tests.stack.buyers import Buyers, buying
 from tests.stack.shop import Shop, eventually, lines_of
@@ -134,3 +135,25 @@ def test_a_sink_that_is_down_stops_only_its_own_consumers(stack: Stack, buyers: 
         stack.start("clickhouse")
         stack.wait_ready("clickhouse")
     assert verify().differences == []
+
+
+def test_a_redis_that_is_full_stops_its_own_feed_and_parks_nothing(stack: Stack, buyers: Buyers) -> None:
+    """It refuses every write: that says nothing about any of them."""
+    parked, first = verify().parked, len(buyers.accepted)
+    logs = [stack.layout.log(worker) for worker in ("worker-1", "worker-2")]
+
+    def refused() -> int:
+        return sum(log.read_text().count("OutOfMemoryError") for log in logs)
+
+    before = refused()
+    with connect_redis(settings.redis_url()) as redis:
+        redis.config_set("maxmemory", 1)
+        try:
+            buyers.await_more(BEFORE)
+            eventually(lambda: refused() > before)
+        finally:
+            redis.config_set("maxmemory", 0)
+    buyers.check(first)
+    report = verify()
+    assert report.differences == []
+    assert report.parked == parked

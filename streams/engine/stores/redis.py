@@ -16,6 +16,7 @@ And beside all generations:
     request:order:0         hash: what operators want, by the request's id, as JSON
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha1, sha256
@@ -49,6 +50,8 @@ each('HSET', KEYS[3]) each('HSET', KEYS[4]) each('HDEL', KEYS[4])
 redis.call('HSET', KEYS[1], 'offset', ARGV[2], 'epoch', ARGV[3])
 return 1
 """
+# Refusals to write anything, whoever asks, as Redis names them; they may be quoted in what it says of a script.
+_ABOUT_REDIS = re.compile(r"(^|-)(OOM|READONLY|MISCONF|NOREPLICAS|MASTERDOWN|CLUSTERDOWN|BUSY) ")
 # How Redis names a script that it has loaded.
 _APPLY_SHA = sha1(_APPLY.encode()).hexdigest()  # noqa: S324
 
@@ -155,7 +158,7 @@ class RedisStore:
             self._client.script_load(_APPLY)
             done |= self._call(unloaded)
         for lane, answer in done.items():
-            if isinstance(answer, ResponseError):
+            if isinstance(answer, ResponseError) and _is_its_own(answer):
                 failures[lane] = answer
             elif isinstance(answer, Exception):
                 raise answer
@@ -246,6 +249,11 @@ def _progress(position: Sequence[bytes | None], parked: Iterable[bytes], dropped
         frozenset(one.key for one in events if one.cause != "waits" and one.code != fingerprint()),
         frozenset(map(int, dropped)),
     )
+
+
+def _is_its_own(error: ResponseError) -> bool:
+    """Whether the error is about a write, and not about a Redis that is full, read-only or without its disk."""
+    return type(error) is ResponseError and not _ABOUT_REDIS.search(str(error))
 
 
 def _found(names: Iterable[str], answers: Any) -> list[tuple[str, bytes]]:
