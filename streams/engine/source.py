@@ -30,8 +30,6 @@ IDLE_S = 0.2
 PATIENCE_S = 1.0
 #: Seconds for which a turn goes on while there is work.
 TURN_S = 0.25
-#: Seconds that applying a batch should take at most: locks are held for no longer, and others get their turn.
-APPLY_S = 0.25
 #: Seconds between commits to the group, looks at whether the store is where it was left, and questions to the broker.
 COMMIT_S = 5.0
 #: Seconds between looks at what operators want.
@@ -55,12 +53,15 @@ class Pace(NamedTuple):
     `linger_s` is how long records are gathered for, for sinks that want few large writes; others gather for as long
     as applying takes, at most `rest_s`: the busier the machine, the larger the batches, and the less each event
     costs. A batch has at most `records`, and about as many `bytes` of values.
+
+    `apply_s` is how long applying a batch should take at most: locks are held for no longer, and others get their turn.
     """
 
     records: int
     bytes: int
     rest_s: float = 0.0
     linger_s: float = 0.0
+    apply_s: float = 0.25
 
 
 class UnfitTopic(Exception):
@@ -334,8 +335,8 @@ class Source:
         handled = sum(len(batch.items) for batch in self._pending)
         self._pending = []
         self._rest_s = min(self._pace.rest_s, took_s)
-        if took_s > APPLY_S:
-            self._most = max(1, int(handled * APPLY_S / took_s))
+        if took_s > self._pace.apply_s:
+            self._most = max(1, int(handled * self._pace.apply_s / took_s))
         elif handled >= self._most:
             self._most = min(self._pace.records, 2 * self._most)
 

@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient
 
 from kernel import settings
 from local.stack import Stack
+from ops.positions import parked
 from ops.verify import verify
 from streams.engine.stores.redis import connect as connect_redis
 from streams.feeds import feeds
@@ -19,7 +20,7 @@ from tests.stack.buyers import Buyers, buying
 from tests.stack.shop import Shop, eventually, lines_of
 
 #: Orders that are accepted before and after something happens.
-BEFORE, AFTER = 60, 60
+BEFORE, AFTER = 40, 40
 
 VICTIMS = [
     "worker-1",
@@ -53,7 +54,7 @@ def buyers(skus: list[str]) -> Iterator[Buyers]:
 def test_nothing_is_lost_or_doubled_when_a_program_is_killed_under_load(
     stack: Stack, buyers: Buyers, victim: str
 ) -> None:
-    parked, first = verify().parked, len(buyers.accepted)
+    before, first = parked(), len(buyers.accepted)
     buyers.await_more(BEFORE)
     stack.kill(victim)
     stack.wait_ready(victim)
@@ -61,7 +62,7 @@ def test_nothing_is_lost_or_doubled_when_a_program_is_killed_under_load(
     buyers.check(first)
     report = verify()
     assert report.differences == []
-    assert report.parked == parked
+    assert report.parked == before
 
 
 def test_a_broker_that_is_away_for_long_is_found_again(stack: Stack, buyers: Buyers) -> None:
@@ -139,7 +140,7 @@ def test_a_sink_that_is_down_stops_only_its_own_consumers(stack: Stack, buyers: 
 
 def test_a_redis_that_is_full_stops_its_own_feed_and_parks_nothing(stack: Stack, buyers: Buyers) -> None:
     """It refuses every write: that says nothing about any of them."""
-    parked, first = verify().parked, len(buyers.accepted)
+    parked_before, first = parked(), len(buyers.accepted)
     logs = [stack.layout.log(worker) for worker in ("worker-1", "worker-2")]
 
     def refused() -> int:
@@ -156,4 +157,4 @@ def test_a_redis_that_is_full_stops_its_own_feed_and_parks_nothing(stack: Stack,
     buyers.check(first)
     report = verify()
     assert report.differences == []
-    assert report.parked == parked
+    assert report.parked == parked_before

@@ -1,6 +1,7 @@
 """What a source promises to those who have its work done."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import closing
 from queue import Queue
 from threading import Thread
@@ -8,10 +9,12 @@ from time import monotonic
 
 import pytest
 
-from api.services import views
+from api.services import tables, views
 from streams.engine import source
+from streams.engine.batch import Batch, Item, Place
 from streams.engine.feed import Feed
 from streams.engine.source import BrokerSilent, Hearing, Pace, Replayer, Source, Turn, settle_from_thread
+from streams.feeds import feeds
 from tests.events import CODEC
 from tests.memory_store import MemoryStore
 
@@ -81,3 +84,25 @@ def test_a_replayer_that_the_broker_does_not_answer_is_given_up_after_a_while(mo
         assert not replayer.hearing.ask()
         with pytest.raises(BrokerSilent):
             ask_until_it_is_given_up(replayer.hearing)
+
+
+def test_tables_are_not_written_in_smaller_pieces_because_the_machine_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An insert takes as long for one row as for thousands: smaller ones would only fall further behind."""
+    now = [0.0]
+    monkeypatch.setattr(source, "monotonic", lambda: now[0])
+
+    class Busy(Feed):
+        def handle(self, batches: Sequence[Batch]) -> None:
+            now[0] += 2.0
+
+    pace = feeds()["tables"][1]
+    feed = Busy("test", [tables()["orders"]], MemoryStore(), CODEC)
+    reading = Source("127.0.0.1:1", feed, pace, lambda turn: None)
+    sizes = []
+    for _ in range(8):
+        items = [Item(offset, "", 0, None, 0) for offset in range(reading._most)]  # noqa: SLF001  # what it is about
+        sizes.append(len(items))
+        reading._pending = [Batch(Place("marea.order", 0), 0, len(items), items)]  # noqa: SLF001
+        reading._apply()  # noqa: SLF001
+    assert sizes == sorted(sizes)
+    assert sizes[-1] == pace.records
