@@ -239,12 +239,17 @@ def test_a_lane_that_is_far_behind_catches_up_beside_the_others_and_is_taken_bac
         eventually(lambda: all(store.positions[lane] == 2_510 for lane in [*lanes, *LANES]))
 
 
-def test_a_position_that_the_topic_does_not_have_stands_still_and_says_so_and_its_neighbour_goes_on(
-    topic: str, write: Callable[[int], None], caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("position", "leader_epoch"), [(1_000, -1), (5, 7)], ids=["shorter", "gone back and grown"])
+def test_a_topic_whose_history_is_not_that_of_a_position_stands_still_and_says_so_and_its_neighbour_goes_on(
+    topic: str,
+    write: Callable[[int], None],
+    caplog: pytest.LogCaptureFixture,
+    position: int,
+    leader_epoch: int,
 ) -> None:
     """As after a topic was restored from an older copy: nothing is read past silently."""
     store = MemoryStore()
-    store.positions[LANES[0]] = 1_000
+    store.positions[LANES[0]], store.epochs[LANES[0]] = position, leader_epoch
     write(10)
     with closing(Worker(topic, store)) as worker:
         worker.sink.up.set()
@@ -252,4 +257,4 @@ def test_a_position_that_the_topic_does_not_have_stands_still_and_says_so_and_it
         eventually(lambda: "restore the topic, or rebuild the consumer" in caplog.text)
         write(10)
         eventually(lambda: store.positions.get(LANES[1]) == 20)
-    assert store.positions[LANES[0]] == 1_000
+    assert store.positions[LANES[0]] == position
