@@ -258,7 +258,7 @@ class Source:
         until = monotonic() + (self._pace.linger_s or self._rest_s)
         while len(messages) < self._most and size < self._pace.bytes:
             left_s = max(0.0, until - monotonic())
-            more = self._client.consume(min(AT_ONCE, self._most - len(messages)), left_s)
+            more = self._client.consume(self._room(len(messages), size), left_s)
             messages += more
             size += sum(map(len, more))
             if not more and left_s == 0.0:
@@ -268,6 +268,11 @@ class Source:
             self._discard(*messages)
             return []
         return self._batches([message for message in messages if self._is_record(message)])
+
+    def _room(self, records: int, size: int) -> int:
+        """How many records more the batch may have, when they are as large as those that it has."""
+        fitting = (self._pace.bytes - size) * records // max(1, size)
+        return max(1, min(AT_ONCE, self._most - records, fitting))
 
     def _is_record(self, message: Message) -> bool:
         error = message.error()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from threading import Event, Thread
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -67,14 +68,23 @@ class Registry:
 
 
 class ReadingFeed(Feed):
-    """A feed that asks a registry before it reads a batch."""
+    """A feed that asks a registry before it reads a batch, and notes how many records and bytes come at once."""
 
     registry: Registry | None = None
 
-    def batch(self, place: Place, start: int, records: Sequence[Record], leader_epoch: int = -1) -> Batch:
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.sizes: list[tuple[int, int]] = []
+
+    def batch(self, place: Place, start: int, records: Sequence[Record]) -> Batch:
         if self.registry:
             self.registry.ask()
-        return super().batch(place, start, records, leader_epoch)
+        return super().batch(place, start, records)
+
+    def handle(self, batches: Sequence[Batch]) -> None:
+        items = [item for batch in batches for item in batch.items]
+        self.sizes.append((len(items), sum(item.size for item in items)))
+        super().handle(batches)
 
 
 class Worker:
@@ -258,3 +268,18 @@ def test_a_topic_whose_history_is_not_that_of_a_position_stands_still_and_says_s
         write(10)
         eventually(lambda: store.positions.get(LANES[1]) == 20)
     assert store.positions[LANES[0]] == position
+
+
+def test_a_batch_is_bounded_in_records_and_in_bytes(topic: str) -> None:
+    """However much has gathered, and however large it is."""
+    producer = Producer({"bootstrap.servers": settings.kafka()})
+    for size in (10,) * 1_000 + (200_000,) * 60:
+        producer.produce(topic, bytes(size), key=uuid4().hex, partition=0)
+    assert producer.flush(30) == 0
+    store = MemoryStore()
+    with closing(Worker(topic, store)) as worker:
+        worker.sink.up.set()
+        eventually(lambda: store.positions.get(LANES[0]) == 1_060)
+        sizes = worker.feed.sizes
+    assert max(records for records, _ in sizes) <= 100
+    assert max(size for _, size in sizes) <= 1_000_000 + 200_000 * 10

@@ -106,3 +106,31 @@ def test_tables_are_not_written_in_smaller_pieces_because_the_machine_is_busy(mo
         reading._apply()  # noqa: SLF001
     assert sizes == sorted(sizes)
     assert sizes[-1] == pace.records
+
+
+def test_a_batch_that_took_too_long_makes_the_next_ones_smaller_and_a_full_quick_one_larger(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So that locks are held for a bounded time, whatever the events are."""
+    now = [0.0]
+    took_s_a_record = [1 / 128]
+    monkeypatch.setattr(source, "monotonic", lambda: now[0])
+
+    class Slow(Feed):
+        def handle(self, batches: Sequence[Batch]) -> None:
+            now[0] += took_s_a_record[0] * sum(len(batch.items) for batch in batches)
+
+    feed = Slow("test", [views()["order"]], MemoryStore(), CODEC)
+    reading = Source("127.0.0.1:1", feed, Pace(records=400, bytes=1_000), lambda turn: None)
+
+    def apply() -> int:
+        items = [Item(offset, "", 0, None, 0) for offset in range(reading._most)]  # noqa: SLF001  # what it is about
+        reading._pending = [Batch(Place("marea.order", 0), 0, len(items), items)]  # noqa: SLF001
+        reading._apply()  # noqa: SLF001
+        return reading._most  # noqa: SLF001
+
+    assert [apply() for _ in range(2)] == [32, 64], "a quarter of a second, and then twice as many"
+    took_s_a_record[0] = 1 / 1_024
+    assert [apply() for _ in range(4)] == [128, 256, 400, 256]
+    took_s_a_record[0] = 10.0
+    assert [apply() for _ in range(2)] == [1, 1], "and one at least"
