@@ -19,7 +19,7 @@ class MemoryStore:
     unavailable: tuple[type[Exception], ...] = (ConnectionError,)
 
     def __init__(self, reactions: Handlers | None = None) -> None:
-        self.positions: dict[LaneId, int] = {}
+        self.positions_by_lane: dict[LaneId, int] = {}
         self.epochs: dict[LaneId, int] = {}
         self.versions: dict[LaneId, dict[str, int]] = defaultdict(dict)
         self.rows: dict[LaneId, dict[str, bytes]] = defaultdict(dict)
@@ -32,6 +32,9 @@ class MemoryStore:
 
     def progress(self, lanes: Sequence[LaneId]) -> dict[LaneId, Progress]:
         return {lane: self._progress(lane) for lane in lanes}
+
+    def positions(self, lanes: Sequence[LaneId]) -> dict[LaneId, int]:
+        return {lane: self.positions_by_lane.get(lane, 0) for lane in lanes}
 
     def read(self, wanted: Mapping[LaneId, Wanted]) -> Mapping[LaneId, Known]:
         return {
@@ -75,7 +78,7 @@ class MemoryStore:
         parked = self.parked_events[lane].values()
         keys = [one.key for one in parked]
         return Progress(
-            self.positions.get(lane, 0),
+            self.positions_by_lane.get(lane, 0),
             self.epochs.get(lane, -1),
             {key: keys.count(key) for key in keys},
             sum(one.cause in COUNTED for one in parked),
@@ -85,7 +88,7 @@ class MemoryStore:
 
     def _apply(self, write: Write) -> None:
         lane = write.lane
-        if self.positions.get(lane, 0) != write.expected:
+        if self.positions_by_lane.get(lane, 0) != write.expected:
             raise Refused
         # All that can raise comes first, so that nothing is half applied.
         dumped = {key: None if row is None else orjson.dumps(row) for key, row in write.rows.items()}
@@ -102,4 +105,4 @@ class MemoryStore:
         self.parked_events[lane].update((one.offset, one) for one in write.parked)
         for offset in write.unparked:
             self.parked_events[lane].pop(offset, None)
-        self.positions[lane], self.epochs[lane] = write.position, write.leader_epoch
+        self.positions_by_lane[lane], self.epochs[lane] = write.position, write.leader_epoch

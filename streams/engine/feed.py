@@ -150,13 +150,12 @@ class Feed:
         lanes = {lane.id: lane for lane in self._every_lane()}
         if not lanes:
             return
-        for lane_id, progress in self._store.progress(list(lanes)).items():
+        stored = self._store.positions(list(lanes))
+        moved = [lane_id for lane_id, position in stored.items() if position != lanes[lane_id].stored]
+        for lane_id, progress in (self._store.progress(moved) if moved else {}).items():
             lane = lanes[lane_id]
-            if progress.position != lane.stored:
-                log.warning(
-                    "%s: the store is at %d, not at %d, where it was left", lane, progress.position, lane.stored
-                )
-                _move(lane, progress)
+            log.warning("%s: the store is at %d, and was left at %d", lane, progress.position, lane.stored)
+            _move(lane, progress)
 
     def carry_out(self, fetch: Fetch) -> None:
         """Does what operators want of parked events, and tries again once what other code could not apply."""

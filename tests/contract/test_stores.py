@@ -216,6 +216,13 @@ def test_effects_and_position_are_there_together_for_the_next_worker(subject: Su
     assert (at.position, at.leader_epoch) == (3, 7)
 
 
+def test_where_a_lane_is_can_be_asked_for_alone(subject: Subject) -> None:
+    worker = Worker(subject)
+    worker.apply(worker.write(0, ["a"], parked=[parked(1, "bad")]), worker.write(0, ["b"], partition=1))
+    lanes = [worker.lane(partition) for partition in range(3)]
+    assert worker.store.positions(lanes) == dict(zip(lanes, (2, 1, 0), strict=True))
+
+
 def test_a_write_from_a_stale_position_is_refused_and_leaves_nothing(subject: Subject) -> None:
     owner, zombie = Worker(subject), Worker(subject)
     owner.apply(owner.write(0, ["a", "b"]))

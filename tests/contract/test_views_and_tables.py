@@ -89,7 +89,7 @@ def test_an_event_of_a_type_that_only_newer_code_knows_is_parked_and_changes_not
     store = fed(consumer, batch_of([newer(0, first, consumer.topic)], consumer.topic))
     at = lane(consumer)
     assert [parked.reason for parked in store.parked(at)] == ["the running code does not know SomethingNew"]
-    assert (store.rows[at], store.records[at], store.positions[at]) == ({}, [], 1)
+    assert (store.rows[at], store.records[at], store.positions_by_lane[at]) == ({}, [], 1)
 
 
 @every_view

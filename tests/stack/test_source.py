@@ -158,7 +158,7 @@ def write(topic: str) -> Callable[[int], None]:
 def has_everything(store: MemoryStore, records: int) -> bool:
     """Whether each partition has each offset once, and no other."""
     return all(
-        store.positions.get(lane) == records and [*store.parked_events[lane]] == [*range(records)] for lane in LANES
+        store.positions_by_lane.get(lane) == records and [*store.parked_events[lane]] == [*range(records)] for lane in LANES
     )
 
 
@@ -243,10 +243,10 @@ def test_a_lane_that_is_far_behind_catches_up_beside_the_others_and_is_taken_bac
         worker.feed._consumers[topic].append(newer)  # noqa: SLF001  # before the first partition is assigned
         worker.sink.up.set()
         lanes = [LaneId("view.customer_orders", partition) for partition in PARTITIONS]
-        eventually(lambda: all(store.positions.get(lane) == 2_500 for lane in lanes))
+        eventually(lambda: all(store.positions_by_lane.get(lane) == 2_500 for lane in lanes))
         eventually(lambda: not worker.feed.has_detached)
         write(10)
-        eventually(lambda: all(store.positions[lane] == 2_510 for lane in [*lanes, *LANES]))
+        eventually(lambda: all(store.positions_by_lane[lane] == 2_510 for lane in [*lanes, *LANES]))
 
 
 @pytest.mark.parametrize(("position", "leader_epoch"), [(1_000, -1), (5, 7)], ids=["shorter", "gone back and grown"])
@@ -259,15 +259,15 @@ def test_a_topic_whose_history_is_not_that_of_a_position_stands_still_and_says_s
 ) -> None:
     """As after a topic was restored from an older copy: nothing is read past silently."""
     store = MemoryStore()
-    store.positions[LANES[0]], store.epochs[LANES[0]] = position, leader_epoch
+    store.positions_by_lane[LANES[0]], store.epochs[LANES[0]] = position, leader_epoch
     write(10)
     with closing(Worker(topic, store)) as worker:
         worker.sink.up.set()
-        eventually(lambda: store.positions.get(LANES[1]) == 10)
+        eventually(lambda: store.positions_by_lane.get(LANES[1]) == 10)
         eventually(lambda: "restore the topic, or rebuild the consumer" in caplog.text)
         write(10)
-        eventually(lambda: store.positions.get(LANES[1]) == 20)
-    assert store.positions[LANES[0]] == position
+        eventually(lambda: store.positions_by_lane.get(LANES[1]) == 20)
+    assert store.positions_by_lane[LANES[0]] == position
 
 
 def test_a_batch_is_bounded_in_records_and_in_bytes(topic: str) -> None:
@@ -279,7 +279,7 @@ def test_a_batch_is_bounded_in_records_and_in_bytes(topic: str) -> None:
     store = MemoryStore()
     with closing(Worker(topic, store)) as worker:
         worker.sink.up.set()
-        eventually(lambda: store.positions.get(LANES[0]) == 1_060)
+        eventually(lambda: store.positions_by_lane.get(LANES[0]) == 1_060)
         sizes = worker.feed.sizes
     assert max(records for records, _ in sizes) <= 100
     assert max(size for _, size in sizes) <= 1_000_000 + 200_000 * 10

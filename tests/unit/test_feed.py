@@ -99,14 +99,14 @@ def records_of(events: Sequence[Event], start: int = 0) -> list[Record]:
 def test_a_batch_becomes_rows_versions_and_a_position_in_one_write() -> None:
     store = MemoryStore()
     running(store).handle(told(ORDERS[:2]))
-    assert (status(store), store.versions[LANE], store.positions[LANE]) == ("confirmed", {ORDER: 2}, 2)
+    assert (status(store), store.versions[LANE], store.positions_by_lane[LANE]) == ("confirmed", {ORDER: 2}, 2)
 
 
 def test_one_batch_goes_to_every_consumer_of_its_topic_in_one_write_each() -> None:
     store = MemoryStore()
     orders, customers = views()["order"], views()["customer_orders"]
     running(store, orders, customers, views()["stock"]).handle(told(ORDERS))
-    assert {lane.consumer: at for lane, at in store.positions.items()} == {
+    assert {lane.consumer: at for lane, at in store.positions_by_lane.items()} == {
         consumer_id(orders): 3,
         consumer_id(customers): 3,
     }
@@ -125,7 +125,7 @@ def test_a_version_gap_parks_the_event_and_the_later_ones_of_its_aggregate_only(
     bystander = other(ORDERS, "bystander")
     running(store).handle(told([ORDERS[0], bystander[0], ORDERS[2], ORDERS[1], bystander[1]]))
     assert reasons(store) == [(2, "gap: version 3 after version 1"), (3, WAITS)]
-    assert (status(store), status(store, "bystander"), store.positions[LANE]) == ("placed", "confirmed", 5)
+    assert (status(store), status(store, "bystander"), store.positions_by_lane[LANE]) == ("placed", "confirmed", 5)
 
 
 def test_an_aggregate_with_parked_events_waits_in_later_batches_and_after_a_restart() -> None:
@@ -152,13 +152,13 @@ def test_what_can_not_be_decoded_is_parked_and_the_partition_goes_on(value: byte
     records = [record(0, ORDERS[0]), record(1, ORDERS[1], value), record(2, other(ORDERS, "next")[0])]
     running(store).handle([batch_of(records, TOPIC)])
     assert reason in parked(store)[0].reason
-    assert (status(store), status(store, "next"), store.positions[LANE]) == ("placed", "placed", 3)
+    assert (status(store), status(store, "next"), store.positions_by_lane[LANE]) == ("placed", "placed", 3)
 
 
 def test_a_record_without_key_or_value_is_parked() -> None:
     store = MemoryStore()
     running(store).handle([batch_of([Record(0, None, None, [])], TOPIC)])
-    assert store.positions[LANE] == 1
+    assert store.positions_by_lane[LANE] == 1
     assert parked(store)[0].key == "unreadable:"
 
 
@@ -194,7 +194,7 @@ def test_a_batch_after_the_position_is_not_applied_but_left_to_the_replayer() ->
     store = MemoryStore()
     feed = running(store)
     feed.handle(told(ORDERS, start=4))
-    assert store.positions == {}
+    assert store.positions_by_lane == {}
     assert feed.due() == {PLACE: (0, -1)}
 
 
@@ -204,7 +204,7 @@ def test_a_batch_before_the_position_is_ignored_and_one_across_it_applied_from_t
     feed.handle(told(ORDERS[:2]))
     feed.handle(told(ORDERS[:2]))
     feed.handle(told(ORDERS))
-    assert (status(store), store.positions[LANE]) == ("cancelled", 3)
+    assert (status(store), store.positions_by_lane[LANE]) == ("cancelled", 3)
 
 
 def test_a_zombie_is_refused_reloads_and_goes_on_from_the_stored_position() -> None:
@@ -234,13 +234,13 @@ def test_a_store_that_comes_back_with_an_older_state_is_read_for_again(consumer:
     feed.recheck()
     assert feed.due() == {PLACE: (1, -1)}, "and no other event need come for that"
     feed.replay(told(later[:2], start=1))
-    assert store.positions[LaneId(consumer_id(consumer), 0)] == 3
+    assert store.positions_by_lane[LaneId(consumer_id(consumer), 0)] == 3
 
 
 def test_lanes_that_are_far_behind_are_detached_and_the_others_do_not_wait() -> None:
     store = MemoryStore()
     order, customers = views()["order"], views()["customer_orders"]
-    store.positions[LANE] = feeds.CLOSE + 1
+    store.positions_by_lane[LANE] = feeds.CLOSE + 1
     feed = Feed("test", [order, customers], store, CODEC)
     assert feed.assign([PLACE]) == {PLACE: (feeds.CLOSE + 1, -1)}
     assert feed.due() == {PLACE: (0, -1)}
@@ -257,7 +257,7 @@ def test_a_new_view_catches_up_beside_the_others_and_is_taken_back() -> None:
     feed.replay(told(events[5:100], start=5))
     assert feed.attach({PLACE: len(events)}) == {PLACE: 100}
     feed.handle(told(events[100:], start=100))
-    assert store.positions[LaneId(consumer_id(new), 0)] == len(events)
+    assert store.positions_by_lane[LaneId(consumer_id(new), 0)] == len(events)
     assert not feed.has_detached
 
 
@@ -266,7 +266,7 @@ def test_batches_of_a_revoked_partition_are_ignored() -> None:
     feed = running(store)
     feed.revoke([PLACE])
     feed.handle(told(ORDERS))
-    assert store.positions == {}
+    assert store.positions_by_lane == {}
 
 
 def test_an_unavailable_store_raises_and_the_same_batch_can_be_handed_over_again() -> None:
@@ -297,7 +297,7 @@ def test_a_registry_that_is_down_stops_the_feed_and_parks_nothing() -> None:
     feed = running(store, codec=codec)
     with pytest.raises(TimeoutError):
         feed.batch(PLACE, 0, [record(0, ORDERS[0], b"\x00\x00\x00\x00\x63abc")])
-    assert (store.positions, parked(store)) == ({}, [])
+    assert (store.positions_by_lane, parked(store)) == ({}, [])
 
 
 def test_what_a_reaction_does_not_find_stands_still_alone_and_what_is_before_it_is_applied() -> None:
@@ -305,10 +305,10 @@ def test_what_a_reaction_does_not_find_stands_still_alone_and_what_is_before_it_
     feed = running(store, REACTION, views()["order"])
     events = [other(ORDERS, key)[0] for key in ("a", "missing", "b")]
     feed.handle(told(events))
-    assert (store.positions[REACTING], store.positions[LANE]) == (1, 3)
+    assert (store.positions_by_lane[REACTING], store.positions_by_lane[LANE]) == (1, 3)
     assert [event.key for event in store.events[REACTING]] == ["a"]
     feed.handle([batch(ORDERS[:1], TOPIC, partition=1)])
-    assert store.positions[LaneId("reaction.test", 1)] == 1, "another partition goes on"
+    assert store.positions_by_lane[LaneId("reaction.test", 1)] == 1, "another partition goes on"
     assert feed.attach({PLACE: 3}) == {}, "it is not taken back before it goes on"
 
 
@@ -339,14 +339,14 @@ def test_what_a_reaction_never_finds_is_parked_at_last(monkeypatch: pytest.Monke
     assert parked(store, REACTING) == []
     feed.replay(told(events))
     assert reasons(store, REACTING) == [(0, "NotYet: no order")]
-    assert store.positions[REACTING] == 2
+    assert store.positions_by_lane[REACTING] == 2
 
 
 def test_a_poisonous_event_alone_is_parked() -> None:
     store = MemoryStore({"reaction.test": failing(lambda key: key == "poison", KeyError("sku"))})
     running(store, REACTION).handle(told([ORDERS[0], *other(ORDERS, "poison")[:2], ORDERS[1]]))
     assert reasons(store, REACTING) == [(1, "KeyError: 'sku'"), (2, WAITS)]
-    assert (store.versions[REACTING], store.positions[REACTING]) == ({ORDER: 2}, 4)
+    assert (store.versions[REACTING], store.positions_by_lane[REACTING]) == ({ORDER: 2}, 4)
 
 
 def test_a_reaction_gets_only_the_types_that_it_names() -> None:
@@ -370,7 +370,7 @@ class TestBreaker:
         feed = self.deployed(store, bad=True)
         feed.handle(told(self.events))
         assert len(parked(store, REACTING)) == MOST_FAILED
-        assert (store.positions[REACTING], store.positions[LANE]) == (MOST_FAILED, 50)
+        assert (store.positions_by_lane[REACTING], store.positions_by_lane[LANE]) == (MOST_FAILED, 50)
         assert feed.has_detached
 
     def test_it_counts_from_the_store_so_that_a_restart_parks_no_more(self) -> None:
@@ -395,16 +395,16 @@ class TestBreaker:
         feed.carry_out(fetching(records=records_of(self.events)))
         assert parked(store, REACTING) == []
         assert sorted(event.key for event in store.events[REACTING]) == sorted(e.key for e in self.events)
-        assert store.positions[REACTING] == 50
+        assert store.positions_by_lane[REACTING] == 50
 
     def test_what_waits_and_what_is_foreign_is_not_counted(self) -> None:
         store = MemoryStore()
         foreign = [Record(offset, b"key-%d" % offset, b"{}", []) for offset in range(20)]
         running(store).handle([batch_of(foreign, TOPIC)])
-        assert store.positions[LANE] == 20
+        assert store.positions_by_lane[LANE] == 20
         waiting = [event._replace(version=event.version + 1) for event in ORDERS] * 5
         running(store).handle(told(waiting, start=20))
-        assert store.positions[LANE] == 35
+        assert store.positions_by_lane[LANE] == 35
 
     def test_a_table_and_a_view_stop_as_well(self) -> None:
         def fails(*arguments: object) -> Any:
@@ -414,7 +414,7 @@ class TestBreaker:
             store = MemoryStore()
             running(store, consumer).handle(told(self.events))
             lane = LaneId(consumer_id(consumer), 0)
-            assert (len(parked(store, lane)), store.positions[lane]) == (MOST_FAILED, MOST_FAILED)
+            assert (len(parked(store, lane)), store.positions_by_lane[lane]) == (MOST_FAILED, MOST_FAILED)
 
     def test_an_operator_can_let_it_pass(self) -> None:
         store = MemoryStore()
@@ -423,7 +423,7 @@ class TestBreaker:
         store.asked = [Request("1", REACTING, "pass", "")]
         feed.carry_out(fetching())
         feed.replay(told(self.events))
-        assert store.positions[REACTING] == 2 * MOST_FAILED
+        assert store.positions_by_lane[REACTING] == 2 * MOST_FAILED
         assert store.asked == []
 
 
@@ -444,7 +444,7 @@ class TestRequests:
         assert [event.version for event in store.events[REACTING]] == [1, 2, 3]
         assert (parked(store, REACTING), store.asked) == ([], [])
         feed.handle(told(other(ORDERS, "next")[:1], start=4))
-        assert store.positions[REACTING] == 5
+        assert store.positions_by_lane[REACTING] == 5
 
     def test_a_retry_that_fails_again_keeps_all_parked_with_the_new_reason(self) -> None:
         store = MemoryStore()

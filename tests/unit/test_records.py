@@ -123,7 +123,7 @@ def test_whatever_comes_a_consumer_applies_or_parks_and_goes_on(consumer: View |
     place, lane = Place(consumer.topic, 0), LaneId(consumer_id(consumer), 0)
     feed.assign([place])
     feed.handle([feed.batch(place, 0, records)])
-    assert store.positions[lane] == len(records)
+    assert store.positions_by_lane[lane] == len(records)
     parked = {one.key for one in store.parked(lane)}
     assert first.key in store.versions[lane] or store.records[lane] or first.key in parked
 

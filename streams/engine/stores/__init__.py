@@ -128,6 +128,9 @@ class Store(Protocol):
     def progress(self, lanes: Sequence[LaneId]) -> dict[LaneId, Progress]:
         """The stored progress of each lane; position 0 where nothing is stored."""
 
+    def positions(self, lanes: Sequence[LaneId]) -> dict[LaneId, int]:
+        """The stored position of each lane whose progress was asked for before: cheap, however much is parked."""
+
     def read(self, wanted: Mapping[LaneId, Wanted]) -> Mapping[LaneId, Known]:
         """What a batch needs to know, by lane."""
 

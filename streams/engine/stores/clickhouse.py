@@ -34,7 +34,7 @@ FROM position WHERE generation IN {generations:Array(String)} GROUP BY generatio
 """
 _ROWS_BEYOND = """
 SELECT _partition, max(_offset) + 1 FROM {table:Identifier}
-WHERE _offset >= arrayElementOrNull({positions:Array(UInt64)}, _partition + 1) GROUP BY _partition
+WHERE _offset >= {positions:Array(UInt64)}[_partition + 1] GROUP BY _partition
 """
 _PARKED = """
 SELECT generation, _partition, _offset, key, version, cause, reason, code FROM parked FINAL
@@ -113,7 +113,19 @@ class ClickHouseStore:
             self._generations[lane] = live[lane.consumer]
         names = {name: self._generation_of(name, live[name]) for name in {lane.consumer for lane in lanes}}
         found = progress(self._client(), names)
+        # What the last insert of somebody who died did not mark any more.
+        marked = self.positions(lanes)
+        self._mark(Write(lane, marked[lane], at.position, at.leader_epoch) for lane, at in found.items() if lane in marked)
         return {lane: found.get(lane, Progress()) for lane in lanes}
+
+    def positions(self, lanes: Sequence[LaneId]) -> dict[LaneId, int]:
+        """What is marked, of the generations that the lanes write to. Of one that readers left, it is -1."""
+        live = self._live()
+        marked = _markers(self._client(), {name: self._generation_of(name, live[name]) for name in self._tables})
+        return {
+            lane: marked.get(lane, (0, -1))[0] if self._generations[lane] == live[lane.consumer] else -1
+            for lane in lanes
+        }
 
     def read(self, wanted: Mapping[LaneId, Wanted]) -> Mapping[LaneId, Known]:
         """Nothing: ReplacingMergeTree folds doubles by version, and `marea verify` finds gaps."""
@@ -233,7 +245,7 @@ class ClickHouseStore:
         ]
         self._park(writes, gone)
 
-    def _mark(self, writes: Sequence[Write]) -> None:
+    def _mark(self, writes: Iterable[Write]) -> None:
         rows = [
             [self._generation(write), write.lane.partition, write.position, write.leader_epoch]
             for write in writes

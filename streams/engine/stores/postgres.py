@@ -90,6 +90,12 @@ class PostgresStore:
             stored = self._stored(cursor)
         return {lane: stored[lane] for lane in lanes}
 
+    def positions(self, lanes: Sequence[LaneId]) -> dict[LaneId, int]:
+        """One statement."""
+        with self._connection() as connection, connection.cursor() as cursor:
+            stored = self._by_lane(cursor, _POSITIONS)
+        return {lane: stored[lane][0][0] if lane in stored else 0 for lane in lanes}
+
     def stored(self) -> dict[LaneId, Progress]:
         """The progress of every lane that has any, for those who only look."""
         with self._connection() as connection, connection.cursor() as cursor:

@@ -125,6 +125,14 @@ class RedisStore:
             lane: _progress(*answers[3 * number : 3 * number + 3]) for number, lane in enumerate(lanes)
         }
 
+    def positions(self, lanes: Sequence[LaneId]) -> dict[LaneId, int]:
+        """One round trip. Of a sealed generation the position is -1: it is nobody's any more."""
+        pipeline = self._client.pipeline(transaction=False)
+        for lane in lanes:
+            pipeline.hget(self._keys[lane].position, "offset")
+        found = (-1 if value == SEALED.encode() else int(value or 0) for value in pipeline.execute())
+        return dict(zip(lanes, found, strict=True))
+
     def read(self, wanted: Mapping[LaneId, Wanted]) -> Mapping[LaneId, Known]:
         """Versions and rows of all lanes in one round trip."""
         pipeline = self._client.pipeline(transaction=False)
