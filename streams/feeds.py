@@ -16,9 +16,9 @@ from streams.engine.stores.redis import connect as connect_redis
 _MIB = 1_048_576
 #: Views are read at once; tables want few large inserts, about one a second; reactions hold locks. What an insert costs
 #: hardly depends on its size: on a machine that is too busy, smaller ones would only fall further behind.
-_VIEWS = Pace(records=4_000, bytes=4 * _MIB, rest_s=0.02)
+_VIEWS = Pace(records=4_000, bytes=4 * _MIB, rest_s=0.03)
 _TABLES = Pace(records=50_000, bytes=16 * _MIB, linger_s=1.0, apply_s=10.0)
-_REACTIONS = Pace(records=2_000, bytes=_MIB, rest_s=0.02)
+_REACTIONS = Pace(records=2_000, bytes=_MIB, rest_s=0.03)
 
 
 class UnknownFeed(Exception):

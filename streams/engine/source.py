@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 IDLE_S = 0.2
 #: Seconds between polls while nothing may be applied: without them the group would expel us.
 PATIENCE_S = 1.0
-#: Seconds for which a turn goes on while there is work.
+#: Seconds for which a turn goes on, unless nothing comes.
 TURN_S = 0.25
 #: Seconds between commits to the group, looks at whether the store is where it was left, and questions to the broker.
 COMMIT_S = 5.0
@@ -324,9 +324,11 @@ class Source:
             except Exception as error:  # noqa: BLE001  # whoever asked decides
                 return error
             self._rewind()
-            if monotonic() > until or self._stopping.is_set():
+            left_s = until - monotonic()
+            if left_s < 0 or self._stopping.is_set():
                 return None
-            self._pending = self._poll(self._rest_s)
+            # Waiting costs the same within a turn as between two, and ending one costs more than a small batch.
+            self._pending = self._poll(0.0 if self._feed.due() else left_s)
             if not self._pending and not self._feed.due():
                 return None
 
