@@ -44,12 +44,16 @@ E = TypeVar("E")
 
 
 class Record(NamedTuple):
-    """One Kafka message; `headers` as librdkafka gives them: pairs of a name and bytes."""
+    """One Kafka message; `headers` as librdkafka gives them: pairs of a name and bytes.
+
+    `leader_epoch`, -1 when unknown, never falls along a partition: if it does, the broker's log has gone back.
+    """
 
     offset: int
     key: bytes | None
     value: bytes | None
     headers: Any
+    leader_epoch: int = -1
 
 
 class Item(NamedTuple):
@@ -66,6 +70,7 @@ class Item(NamedTuple):
     size: int
     fault: Literal["", "record", "unknown"] = ""
     reason: str = ""
+    leader_epoch: int = -1
 
 
 class Place(NamedTuple):
@@ -76,16 +81,21 @@ class Place(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Consecutive records of one partition: all there is from offset `start` up to, but without, `end`.
-
-    `leader_epoch` is that of the last record, -1 when unknown: it tells when a broker's log has gone back.
-    """
+    """Consecutive records of one partition: all there is from offset `start` up to, but without, `end`."""
 
     place: Place
     start: int
     end: int
     items: Sequence[Item]
-    leader_epoch: int = -1
+
+    @property
+    def leader_epoch(self) -> int:
+        """That of the last record."""
+        return self.items[-1].leader_epoch
+
+    def leader_epoch_at(self, position: int) -> int:
+        """That of the first record at or after a position."""
+        return next(item.leader_epoch for item in self.items if item.offset >= position)
 
     def halves(self) -> "tuple[Batch, Batch]":
         """The batch in two. It needs two items at least."""
@@ -188,8 +198,9 @@ def read(record: Record, codec: Codec, topic: str) -> Item:
         event: Event = decode(record, codec, Topic(topic))
     except Undecodable as error:
         fault: Literal["record", "unknown"] = "unknown" if isinstance(error, UnknownType) else "record"
-        return Item(record.offset, aggregate_id(record), _said_version(record), None, size, fault, str(error))
-    return Item(record.offset, event.key, event.version, event, size)
+        key, version = aggregate_id(record), _said_version(record)
+        return Item(record.offset, key, version, None, size, fault, str(error), record.leader_epoch)
+    return Item(record.offset, event.key, event.version, event, size, leader_epoch=record.leader_epoch)
 
 
 def _said_version(record: Record) -> int:

@@ -56,13 +56,13 @@ class Feed:
         """What has to be read."""
         return sorted(self._consumers)
 
-    def batch(self, place: Place, start: int, records: Sequence[Record], leader_epoch: int = -1) -> Batch:
+    def batch(self, place: Place, start: int, records: Sequence[Record]) -> Batch:
         """Records as a batch, each decoded once for all consumers."""
         items = [read(record, self._codec, place.topic) for record in records]
-        return Batch(place, start, items[-1].offset + 1, items, leader_epoch)
+        return Batch(place, start, items[-1].offset + 1, items)
 
-    def assign(self, places: Sequence[Place]) -> dict[Place, tuple[int, int]]:
-        """Takes partitions on, each from its lanes' stored positions; gives where to read, and that leader epoch.
+    def assign(self, places: Sequence[Place]) -> dict[Place, int]:
+        """Takes partitions on, each from its lanes' stored positions; gives from where to read.
 
         Lanes that are far behind the furthest are detached: the others need not wait for them.
         """
@@ -111,12 +111,12 @@ class Feed:
         """Whether any lane is left to the replayer."""
         return not all(lane.attached for lanes in self._lanes.values() for lane in lanes)
 
-    def due(self) -> dict[Place, tuple[int, int]]:
-        """Where detached lanes have to be served from now, with that position's leader epoch."""
+    def due(self) -> dict[Place, int]:
+        """From where detached lanes have to be served now."""
         now = time.time()
-        found: dict[Place, tuple[int, int]] = {}
+        found: dict[Place, int] = {}
         for place, lanes in self._lanes.items():
-            positions = [(lane.position, lane.leader_epoch) for lane in lanes if _is_due(lane, now)]
+            positions = [lane.position for lane in lanes if _is_due(lane, now)]
             if positions:
                 found[place] = min(positions)
         return found
@@ -182,12 +182,12 @@ class Feed:
     def _every_lane(self) -> list[Lane]:
         return [lane for lanes in self._lanes.values() for lane in lanes]
 
-    def _start(self, place: Place) -> tuple[int, int]:
+    def _start(self, place: Place) -> int:
         lanes = self._lanes[place]
         furthest = max(lane.position for lane in lanes)
         for lane in lanes:
             lane.attached = furthest - lane.position <= CLOSE
-        return min((lane.position, lane.leader_epoch) for lane in lanes if lane.attached)
+        return min(lane.position for lane in lanes if lane.attached)
 
     def _run(self, work: Sequence[tuple[Lane, Batch]]) -> None:
         """One read and one write for all of them."""
@@ -294,7 +294,17 @@ def _follows(lane: Lane, batch: Batch) -> bool:
     if batch.start > lane.position:
         lane.attached = False
         return False
-    return batch.end > lane.position
+    if batch.end <= lane.position:
+        return False
+    epoch = batch.leader_epoch_at(lane.position)
+    if 0 <= epoch < lane.leader_epoch:
+        _stand_still(
+            lane,
+            f"the topic's log has gone back: what was applied last is of leader epoch {lane.leader_epoch}, what follows it"
+            f" of {epoch}: restore the topic, or rebuild the consumer",
+        )
+        return False
+    return True
 
 
 def _is_due(lane: Lane, now: float) -> bool:

@@ -124,14 +124,14 @@ def place_of(message: Message) -> Place:
 
 def record_of(message: Message) -> Record:
     """The message as a record."""
-    return Record(cast("int", message.offset()), message.key(), message.value(), message.headers() or ())
+    epoch = message.leader_epoch()
+    headers = message.headers() or ()
+    return Record(cast("int", message.offset()), message.key(), message.value(), headers, -1 if epoch is None else epoch)
 
 
-def from_position(place: Place, offset: int, leader_epoch: int = -1) -> TopicPartition:
-    """Where to read from. With the epoch the broker says when its log has gone back since (KIP-320)."""
-    if leader_epoch < 0:
-        return TopicPartition(*place, offset)
-    return TopicPartition(*place, offset, leader_epoch=leader_epoch)
+def from_position(place: Place, offset: int) -> TopicPartition:
+    """Where to read from."""
+    return TopicPartition(*place, offset)
 
 
 class Turn:
@@ -381,8 +381,8 @@ class Source:
     def _on_assign(self, client: KafkaConsumer, assigned: Sequence[TopicPartition]) -> None:
         self._assignments += 1
         starts = self._feed.assign([Place(each.topic, each.partition) for each in assigned])
-        self._next.update((place, offset) for place, (offset, _) in starts.items())
-        client.incremental_assign([from_position(place, *start) for place, start in starts.items()])
+        self._next.update(starts)
+        client.incremental_assign([from_position(*start) for start in starts.items()])
 
     def _on_revoke(self, client: KafkaConsumer, revoked: list[TopicPartition]) -> None:
         self._assignments += 1
@@ -454,13 +454,12 @@ class Replayer:
         self._client = KafkaConsumer(config, logger=log)
         self.hearing = Hearing(self._client, feed.topics[0])
 
-    def replay(self, due: Mapping[Place, tuple[int, int]]) -> None:
+    def replay(self, due: Mapping[Place, int]) -> None:
         """Hands over what has arrived of these positions and what follows them."""
-        if any(place not in self._next or offset < self._next[place] for place, (offset, _) in due.items()) or (
-            self._next.keys() - due.keys()
-        ):
-            self._next = {place: offset for place, (offset, _) in due.items()}
-            self._client.assign([from_position(place, *at) for place, at in due.items()])
+        is_lacking = any(place not in self._next or offset < self._next[place] for place, offset in due.items())
+        if is_lacking or self._next.keys() - due.keys():
+            self._next = dict(due)
+            self._client.assign([from_position(*at) for at in due.items()])
         try:
             messages = self._client.consume(REPLAY_RECORDS, REPLAY_S)
             records = [message for message in messages if self._is_record(message)]
@@ -488,8 +487,7 @@ def batches_of(feed: Feed, messages: Iterable[Message], ahead: dict[Place, int])
     """The messages as batches, each from where the one before it ended; `ahead`, the next offsets, moves on."""
     batches = []
     for place, found in by_place(messages).items():
-        epoch = found[-1].leader_epoch()
-        batch = feed.batch(place, ahead[place], list(map(record_of, found)), -1 if epoch is None else epoch)
+        batch = feed.batch(place, ahead[place], list(map(record_of, found)))
         ahead[place] = batch.end
         batches.append(batch)
     return batches
@@ -512,18 +510,17 @@ def fetch(bootstrap: str, place: Place, offsets: Sequence[int]) -> list[Record]:
 
 
 def history_lost(message: Message) -> str:
-    """What to say when a position is not in the topic, or the topic's log has gone back since it was reached."""
+    """What to say when a position is not in the topic."""
     error = message.error()
     assert error
     return (
-        f"{message.topic()}/{message.partition()} has not the history that this position belongs to ({error.str()}):"
-        " restore the topic, or rebuild the consumer"
+        f"{message.topic()}/{message.partition()} does not have this position ({error.str()}): restore the topic, or"
+        " rebuild the consumer"
     )
 
 
 _LOST = {
     KafkaError._AUTO_OFFSET_RESET,  # noqa: SLF001  # how librdkafka names its own error codes
-    KafkaError._LOG_TRUNCATION,  # noqa: SLF001
     KafkaError.OFFSET_OUT_OF_RANGE,
 }
 _FINAL = {

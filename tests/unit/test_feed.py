@@ -195,7 +195,7 @@ def test_a_batch_after_the_position_is_not_applied_but_left_to_the_replayer() ->
     feed = running(store)
     feed.handle(told(ORDERS, start=4))
     assert store.positions_by_lane == {}
-    assert feed.due() == {PLACE: (0, -1)}
+    assert feed.due() == {PLACE: 0}
 
 
 def test_a_batch_before_the_position_is_ignored_and_one_across_it_applied_from_there() -> None:
@@ -232,9 +232,24 @@ def test_a_store_that_comes_back_with_an_older_state_is_read_for_again(consumer:
     assert not feed.has_detached
     store.__dict__.update(kept)
     feed.recheck()
-    assert feed.due() == {PLACE: (1, -1)}, "and no other event need come for that"
+    assert feed.due() == {PLACE: 1}, "and no other event need come for that"
     feed.replay(told(later[:2], start=1))
     assert store.positions_by_lane[LaneId(consumer_id(consumer), 0)] == 3
+
+
+def test_a_log_that_has_gone_back_is_noticed_and_not_read_past(caplog: pytest.LogCaptureFixture) -> None:
+    """As after the topic was restored from an older copy, and written to again: offsets mean something else."""
+    store = MemoryStore()
+    records = [one._replace(leader_epoch=7) for one in records_of(ORDERS[:1])]
+    running(store).handle([batch_of(records, TOPIC)])
+    feed = running(store)
+    others = [one._replace(leader_epoch=6) for one in records_of(other(ORDERS, "another")[:1], start=1)]
+    feed.handle([batch_of(others, TOPIC)])
+    assert (store.positions_by_lane[LANE], feed.has_detached) == (1, True)
+    assert "the topic's log has gone back" in caplog.text
+    newer_leader = [one._replace(leader_epoch=8) for one in records_of(ORDERS[1:2], start=1)]
+    running(store).handle([batch_of(newer_leader, TOPIC)])
+    assert store.positions_by_lane[LANE] == 2
 
 
 def test_lanes_that_are_far_behind_are_detached_and_the_others_do_not_wait() -> None:
@@ -242,8 +257,8 @@ def test_lanes_that_are_far_behind_are_detached_and_the_others_do_not_wait() -> 
     order, customers = views()["order"], views()["customer_orders"]
     store.positions_by_lane[LANE] = feeds.CLOSE + 1
     feed = Feed("test", [order, customers], store, CODEC)
-    assert feed.assign([PLACE]) == {PLACE: (feeds.CLOSE + 1, -1)}
-    assert feed.due() == {PLACE: (0, -1)}
+    assert feed.assign([PLACE]) == {PLACE: feeds.CLOSE + 1}
+    assert feed.due() == {PLACE: 0}
 
 
 def test_a_new_view_catches_up_beside_the_others_and_is_taken_back() -> None:
@@ -322,7 +337,7 @@ def test_what_a_reaction_finds_later_is_applied_then_and_the_lane_is_taken_back(
     events = [other(ORDERS, key)[0] for key in ("missing", "b")]
     feed.handle(told(events))
     missing.clear()
-    assert feed.due() == {PLACE: (0, -1)}
+    assert feed.due() == {PLACE: 0}
     feed.replay(told(events))
     assert [event.key for event in store.events[REACTING]] == ["missing", "b"]
     assert feed.attach({PLACE: 2}) == {}
