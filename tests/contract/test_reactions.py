@@ -6,6 +6,7 @@ In a database that has the services' schemas and no relay: nothing of what happe
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, cast
 from uuid import uuid4
 
@@ -19,7 +20,9 @@ from kernel.outbox import Outbox
 from kernel.postgres import connect
 from local.layout import Layout, databases
 from local.stack import Stack
+from ops.databases import admin
 from ops.migrate import make_schemas
+from ops.outboxes import make_partitions
 from schemas import order
 from schemas.event import Event
 from schemas.order import OrderPlaced
@@ -28,7 +31,7 @@ from streams.engine.batch import Place
 from streams.engine.consumer import Reaction
 from streams.engine.feed import Feed
 from streams.engine.stores.postgres import PostgresStore
-from tests.events import CODEC, batch, batch_of, life, newer
+from tests.events import CODEC, START, batch, batch_of, life, newer
 
 every_reaction = pytest.mark.parametrize("reaction", reactions().values(), ids=lambda reaction: reaction.name)
 
@@ -126,7 +129,12 @@ class Service:
 
 @pytest.fixture(scope="module")
 def layout(stack: Stack) -> Layout:
-    make_schemas(stack.layout.database_url("admin", DATABASE), databases())
+    url = stack.layout.database_url("admin", DATABASE)
+    make_schemas(url, databases())
+    with admin(url) as cursor:
+        for service in databases():
+            for moment in (START, datetime.now(UTC)):
+                make_partitions(cursor, service, moment)
     return stack.layout
 
 
@@ -254,3 +262,21 @@ def test_a_transaction_that_takes_too_long_is_made_smaller_and_its_event_alone_i
     assert (sizes, service.position()) == ([4, 2, 2, 1], 2)
     feed.replay(told)
     assert (len(service.parked()), service.position()) == (1, 4)
+
+
+@settling
+def test_an_outbox_without_a_partition_for_today_is_a_sink_that_is_down_and_nothing_is_parked(
+    service: Service, reaction: Reaction, layout: Layout
+) -> None:
+    events = service.life()[:1]
+    with admin(layout.database_url("admin", DATABASE)) as cursor:
+        today = f"orders.outbox_{datetime.now(UTC):%Y%m%d}"
+        cursor.execute(f"ALTER TABLE orders.outbox DETACH PARTITION {today}")
+        try:
+            with pytest.raises(psycopg2.Error, match="no partition"):
+                service.handle(events)
+        finally:
+            cursor.execute(f"DROP TABLE {today}")
+            make_partitions(cursor, "orders", datetime.now(UTC))
+    service.handle(events)
+    assert (service.parked(), service.position()) == ([], 1)

@@ -194,6 +194,8 @@ class PostgresStore:
                 if events:
                     reaction.handle(cursor, events)
             except _OWN as error:
+                if _is_unpartitioned(error):
+                    raise
                 raise _OwnFault(error) from error
             self._park(cursor, accepted)
         return {write.lane: Refused() for write in writes if write.lane not in moved}
@@ -252,6 +254,11 @@ class PostgresStore:
             timeouts = {"statement_timeout": "10s", "lock_timeout": "5s"}
             self._open = connect(self._url, "reactions", 5, **timeouts)
         return self._open
+
+
+def _is_unpartitioned(error: psycopg2.Error) -> bool:
+    """Whether a day has no partition in the outbox: housekeeping has stood still, and no event is at fault."""
+    return isinstance(error, errors.CheckViolation) and error.diag.constraint_name is None
 
 
 class _OwnFault(Exception):
