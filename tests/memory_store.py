@@ -2,13 +2,25 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 
 import orjson
 
 from kernel.code import fingerprint
 from schemas.event import Event
 from streams.engine.consumer import Row
-from streams.engine.stores import COUNTED, Known, LaneId, Parked, Progress, Refused, Request, Wanted, Write
+from streams.engine.stores import (
+    COUNTED,
+    Dropped,
+    Known,
+    LaneId,
+    Parked,
+    Progress,
+    Refused,
+    Request,
+    Wanted,
+    Write,
+)
 
 Handlers = Mapping[str, Callable[[Sequence[Event]], None]]
 
@@ -25,7 +37,7 @@ class MemoryStore:
         self.rows: dict[LaneId, dict[str, bytes]] = defaultdict(dict)
         self.records: dict[LaneId, list[tuple[int, Row]]] = defaultdict(list)
         self.parked_events: dict[LaneId, dict[int, Parked]] = defaultdict(dict)
-        self.dropped: dict[LaneId, set[int]] = defaultdict(set)
+        self.dropped_events: dict[LaneId, dict[int, Dropped]] = defaultdict(dict)
         self.events: dict[LaneId, list[Event]] = defaultdict(list)
         self.asked: list[Request] = []
         self._reactions = reactions or {}
@@ -60,11 +72,17 @@ class MemoryStore:
         found = [one for one in self.parked_events[lane].values() if key in (None, one.key)]
         return sorted(found, key=lambda one: (one.version, one.offset))
 
-    def requests(self, lanes: Sequence[LaneId]) -> list[Request]:
-        return [request for request in self.asked if request.lane in lanes]
+    def ask(self, requests: Sequence[Request]) -> None:
+        self.asked += requests
 
-    def drop(self, lane: LaneId, offset: int) -> None:
-        self.dropped[lane].add(offset)
+    def requests(self, lanes: Sequence[LaneId]) -> list[Request]:
+        return sorted((request for request in self.asked if request.lane in lanes), key=lambda request: request.id)
+
+    def drop(self, lane: LaneId, offset: int, reason: str) -> None:
+        self.dropped_events[lane].setdefault(offset, Dropped(reason, datetime.now(UTC)))
+
+    def dropped(self, lane: LaneId) -> dict[int, Dropped]:
+        return dict(self.dropped_events[lane])
 
     def pass_by(self, lane: LaneId) -> None:
         for offset, one in self.parked_events[lane].items():
@@ -83,7 +101,7 @@ class MemoryStore:
             {key: keys.count(key) for key in keys},
             sum(one.cause in COUNTED for one in parked),
             frozenset(one.key for one in parked if one.cause != "waits" and one.code != fingerprint()),
-            frozenset(self.dropped[lane]),
+            frozenset(self.dropped_events[lane]),
         )
 
     def _apply(self, write: Write) -> None:

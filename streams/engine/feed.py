@@ -24,7 +24,7 @@ CLOSE = 2_000
 PATIENCE_S = 60.0
 #: Seconds between two tries of a lane that stands still: the first, and the most.
 FIRST_PAUSE_S, MOST_PAUSE_S = 0.05, 10.0
-#: Aggregates whose parked events are tried again at once, in one go of `carry_out`.
+#: Aggregates whose parked events are tried again in one go of `carry_out`: batches wait meanwhile.
 RETRIES_AT_ONCE = 20
 
 #: Gives the records at these offsets of a partition.
@@ -161,8 +161,9 @@ class Feed:
         """Does what operators want of parked events, and tries again once what other code could not apply."""
         lanes = {lane.id: lane for lane in self._every_lane()}
         places = {lane.id: place for place, lanes in self._lanes.items() for lane in lanes}
-        for request in self._store.requests(list(lanes)) if lanes else ():
-            log.warning("%s: %s %s", request.lane, request.action, request.key)
+        requests = self._store.requests(list(lanes)) if lanes else []
+        for request in requests[:RETRIES_AT_ONCE]:
+            log.warning("%s: %s %s %s", lanes[request.lane], request.action, request.key, request.reason)
             self._carry_out(request, lanes[request.lane], places[request.lane], fetch)
             self._store.finish(request)
         untried = [(lane, key) for lane in lanes.values() for key in sorted(lane.untried)]
@@ -249,11 +250,10 @@ class Feed:
             case "retry":
                 self._retry(lane, place, request.key, fetch)
             case "drop":
-                parked = self._store.parked(lane.id, request.key)
-                if parked:
-                    self._store.drop(lane.id, parked[0].offset)
-                    lane.dropped.add(parked[0].offset)
-                    self._retry(lane, place, request.key, fetch)
+                if any(one.offset == request.offset for one in self._store.parked(lane.id, request.key)):
+                    self._store.drop(lane.id, request.offset, request.reason)
+                    lane.dropped.add(request.offset)
+                self._retry(lane, place, request.key, fetch)
             case "pass":
                 self._store.pass_by(lane.id)
                 self._reload(lane)
@@ -263,7 +263,12 @@ class Feed:
     def _retry(self, lane: Lane, place: Place, key: str, fetch: Fetch) -> None:
         """Applies the parked events of one aggregate in order, each in a write of its own, up to one that fails."""
         offsets = [parked.offset for parked in self._store.parked(lane.id, key)]
-        items = {record.offset: read(record, self._codec, place.topic) for record in fetch(place, offsets)}
+        try:
+            records = fetch(place, offsets)
+        except LookupError as error:
+            log.warning("%s: %s stays parked: %s", lane, key, error)
+            return
+        items = {record.offset: read(record, self._codec, place.topic) for record in records}
         for offset in offsets:
             if not self._retry_one(lane, items[offset]):
                 break

@@ -6,6 +6,7 @@ All that decides is here, and knows neither Kafka nor Faust nor which store it w
   position has been applied: it is skipped.
 - Of an aggregate at version n, n + 1 is applied, up to n is skipped, anything later is parked.
 - An event that can't be decoded or applied is parked with its reason, and the later ones of its aggregate with it.
+- An event that an operator has dropped counts as seen; with one after a gap, what is missing before it is given up.
 - When a consumer has parked MOST_FAILED events of one partition because our own code failed, it stops there: a bad
   deploy must not park a whole topic. What is tried while it is stopped writes nothing unless it succeeds.
 """
@@ -172,10 +173,12 @@ class Lane:
             version = self._versions[key]
         if item.version <= version:
             return None
-        if item.version > version + 1:
+        is_gap = item.version > version + 1
+        if is_gap and item.offset not in self.dropped:
             return Failure("gap", f"gap: version {item.version} after version {version}")
         failure = self._effects(write, item)
-        if failure is None:
+        # Nobody vouches for the version of a record that is no event.
+        if failure is None and not (is_gap and item.fault == "record"):
             write.versions[key] = item.version
         return failure
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import psycopg2
@@ -14,7 +15,7 @@ from kernel.code import fingerprint
 from local.stack import Stack
 from schemas.event import Event, Topic
 from streams.engine.consumer import Reaction, Row, View, consumer_id
-from streams.engine.stores import Cause, LaneId, Parked, Progress, Refused, Store, Wanted, Write
+from streams.engine.stores import Cause, LaneId, Parked, Progress, Refused, Request, Store, Wanted, Write
 from streams.engine.stores.clickhouse import ClickHouseStore, create_generation, generation_table, prepare
 from streams.engine.stores.clickhouse import connect as connect_clickhouse
 from streams.engine.stores.postgres import PostgresStore
@@ -140,7 +141,8 @@ class InClickHouse(Subject):
                 f"DELETE FROM {table} WHERE generation = {{table:String}}", {"table": self._generation}
             )
         self._client.command("DELETE FROM generation WHERE number = {number:UInt32}", {"number": GENERATION})
-        self._client.command("DELETE FROM dropped WHERE consumer = {name:String}", {"name": self.name})
+        for table in ("dropped", "request"):
+            self._client.command(f"DELETE FROM {table} WHERE consumer = {{name:String}}", {"name": self.name})
 
 
 REAL: dict[str, Callable[[], Subject]] = {"redis": InRedis, "postgres": InPostgres, "clickhouse": InClickHouse}
@@ -294,9 +296,31 @@ def test_a_write_can_unpark_an_event_and_keep_another_with_a_new_reason(subject:
 def test_what_is_dropped_is_known_to_the_next_worker(subject: Subject) -> None:
     worker = Worker(subject)
     for _ in range(2):
-        worker.store.drop(worker.lane(), 1)
+        worker.store.drop(worker.lane(), 1, "not ours")
     at = Worker(subject).at
     assert (at[worker.lane()].dropped, at[worker.lane(1)].dropped) == (frozenset({1}), frozenset())
+
+
+def test_why_and_when_an_event_was_dropped_first_is_kept(subject: Subject) -> None:
+    worker, before = Worker(subject), datetime.now(UTC)
+    for reason in ("it's ü", "later"):
+        worker.store.drop(worker.lane(), 1, reason)
+    [(offset, fact)] = Worker(subject).store.dropped(worker.lane()).items()
+    assert (offset, fact.reason) == (1, "it's ü")
+    assert before <= fact.at <= datetime.now(UTC)
+    assert worker.store.dropped(worker.lane(1)) == {}
+
+
+def test_requests_are_found_by_the_partitions_owner_in_order_until_they_are_finished(subject: Subject) -> None:
+    operator, owner = Worker(subject), Worker(subject)
+    first = Request(f"1-{uuid4()}", owner.lane(), "drop", "milk", "it's ü", 7)
+    second = Request(f"2-{uuid4()}", owner.lane(1), "pass", "", "a reason")
+    elsewhere = Request(f"3-{uuid4()}", owner.lane(2), "retry", "milk")
+    operator.store.ask([second, first, elsewhere])
+    lanes = [owner.lane(), owner.lane(1)]
+    assert owner.store.requests(lanes) == [first, second]
+    owner.store.finish(first)
+    assert Worker(subject).store.requests(lanes) == [second]
 
 
 def test_what_an_operator_lets_pass_counts_no_longer(subject: Subject) -> None:

@@ -479,23 +479,69 @@ class TestRequests:
         records = [record(0, ORDERS[0]), newer(1, ORDERS[1], TOPIC), record(2, ORDERS[2])]
         feed.handle([batch_of(records, TOPIC)])
         assert [one.offset for one in parked(store, lane)] == [1, 2]
-        store.asked = [Request("1", lane, "drop", ORDER)]
+        store.ask([Request("1", lane, "drop", ORDER, "not ours", 1)])
         feed.carry_out(fetching(records=records))
-        assert (parked(store, lane), store.dropped[lane]) == ([], {1})
+        assert parked(store, lane) == []
+        assert {offset: fact.reason for offset, fact in store.dropped(lane).items()} == {1: "not ours"}
+
+    def test_a_drop_that_is_carried_out_twice_drops_one_event(self) -> None:
+        """As when a worker dies before it has said that it is done."""
+        store = MemoryStore()
+        feed = running(store)
+        records = [record(0, ORDERS[0]), newer(1, ORDERS[1], TOPIC), newer(2, ORDERS[2], TOPIC)]
+        feed.handle([batch_of(records, TOPIC)])
+        for _ in range(2):
+            store.ask([Request("1", LANE, "drop", ORDER, "not ours", 1)])
+            feed.carry_out(fetching(records=records))
+        assert ([one.offset for one in parked(store)], list(store.dropped(LANE))) == ([2], [1])
+
+    def test_a_request_for_what_is_not_in_the_topic_keeps_no_other_from_being_carried_out(self) -> None:
+        store = MemoryStore()
+        feed = running(store)
+        records = [newer(0, ORDERS[0], TOPIC), newer(1, ORDERS[0]._replace(key="other"), TOPIC)]
+        feed.handle([batch_of(records, TOPIC)])
+
+        def fetch(place: Place, offsets: Sequence[int]) -> list[Record]:
+            if 0 in offsets:
+                raise LookupError("no record at 0")
+            return [records[offset] for offset in offsets]
+
+        store.ask([Request("1", LANE, "retry", ORDER), Request("2", LANE, "drop", "other", "not ours", 1)])
+        feed.carry_out(fetch)
+        assert ([one.offset for one in parked(store)], store.asked) == ([0], [])
 
     def test_a_dropped_record_that_could_not_be_decoded_takes_the_version_that_its_envelope_says(self) -> None:
         store = MemoryStore()
         feed = running(store)
         records = [record(0, ORDERS[0]), record(1, ORDERS[1], b"torn"), record(2, ORDERS[2])]
         feed.handle([batch_of(records, TOPIC)])
-        store.asked = [Request("1", LANE, "drop", ORDER)]
+        store.ask([Request("1", LANE, "drop", ORDER, "not ours", 1)])
         feed.carry_out(fetching(records=records))
         assert (parked(store), store.versions[LANE], status(store)) == ([], {ORDER: 3}, "cancelled")
+
+    def test_after_a_gap_a_dropped_event_gives_up_what_is_missing(self) -> None:
+        store = MemoryStore()
+        feed = running(store)
+        placed, confirmed, cancelled = ORDERS
+        events = [placed, confirmed._replace(version=4), cancelled._replace(version=5)]
+        feed.handle(told(events))
+        store.ask([Request("1", LANE, "drop", ORDER, "2 and 3 are lost", 1)])
+        feed.carry_out(fetching(records=records_of(events)))
+        assert (parked(store), store.versions[LANE], status(store)) == ([], {ORDER: 5}, "cancelled")
+
+    def test_after_a_gap_a_dropped_record_that_is_no_event_leaves_the_version(self) -> None:
+        store = MemoryStore()
+        feed = running(store)
+        records = [record(0, ORDERS[0]), record(1, ORDERS[0]._replace(version=99), b"torn"), record(2, ORDERS[1])]
+        feed.handle([batch_of(records, TOPIC)])
+        store.ask([Request("1", LANE, "drop", ORDER, "not ours", 1)])
+        feed.carry_out(fetching(records=records))
+        assert (parked(store), store.versions[LANE], status(store)) == ([], {ORDER: 2}, "confirmed")
 
     def test_a_replay_heeds_what_was_dropped(self) -> None:
         store = MemoryStore()
         records = [record(0, ORDERS[0]), newer(1, ORDERS[1], TOPIC), record(2, ORDERS[2])]
-        store.dropped[LANE] = {1}
+        store.drop(LANE, 1, "not ours")
         running(store).handle([batch_of(records, TOPIC)])
         assert (parked(store), status(store), store.versions[LANE]) == ([], "cancelled", {ORDER: 3})
 

@@ -6,6 +6,7 @@ CREATE TABLE IF NOT EXISTS request (
     action     LowCardinality(String),
     key        String,
     reason     String,
+    _offset    Int64,
     gone       UInt8 DEFAULT 0
 ) ENGINE = ReplacingMergeTree(gone)
 ORDER BY id

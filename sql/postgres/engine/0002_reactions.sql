@@ -31,11 +31,12 @@ CREATE TABLE parked (
     PRIMARY KEY (consumer, partition, "offset")
 );
 
--- Events that an operator has dropped: they are skipped.
+-- Events that an operator has dropped, and why: they are skipped.
 CREATE TABLE dropped (
     consumer   text NOT NULL,
     partition  integer NOT NULL,
     "offset"   bigint NOT NULL,
+    reason     text NOT NULL,
     dropped_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (consumer, partition, "offset")
 );
@@ -48,6 +49,7 @@ CREATE TABLE request (
     action       text NOT NULL CHECK (action IN ('retry', 'drop', 'pass')),
     aggregate_id text NOT NULL,
     reason       text NOT NULL,
+    "offset"     bigint NOT NULL,
     requested_at timestamptz NOT NULL DEFAULT now()
 );
 
@@ -55,5 +57,5 @@ DO $$ BEGIN
     EXECUTE 'GRANT SELECT, INSERT, UPDATE ON position, version TO ' || quote_ident(current_schema());
     EXECUTE 'GRANT SELECT, INSERT, UPDATE, DELETE ON parked TO ' || quote_ident(current_schema());
     EXECUTE 'GRANT SELECT, INSERT ON dropped TO ' || quote_ident(current_schema());
-    EXECUTE 'GRANT SELECT, DELETE ON request TO ' || quote_ident(current_schema());
+    EXECUTE 'GRANT SELECT, INSERT, DELETE ON request TO ' || quote_ident(current_schema());
 END $$;

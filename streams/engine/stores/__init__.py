@@ -5,6 +5,7 @@ One store object serves one feed: all consumers of one sink. Calls block; the fe
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal, NamedTuple, Protocol
 
 from schemas.event import Event
@@ -70,13 +71,29 @@ class Wanted(NamedTuple):
     rows: Collection[str]
 
 
+Action = Literal["retry", "drop", "pass"]
+
+
 class Request(NamedTuple):
-    """What an operator wants of the parked events of one aggregate: only their owner may change a lane's effects."""
+    """What an operator wants of the parked events of one aggregate: only their owner may change a lane's effects.
+
+    `id` is a UUIDv7, by which requests are in order. `offset` is the event to be dropped, so that carrying the
+    request out twice does not drop the next one, too. `reason` is the operator's.
+    """
 
     id: str
     lane: LaneId
-    action: Literal["retry", "drop", "pass"]
+    action: Action
     key: str
+    reason: str = ""
+    offset: int = -1
+
+
+class Dropped(NamedTuple):
+    """Why and when an operator has dropped an event."""
+
+    reason: str
+    at: datetime
 
 
 class Refused(Exception):
@@ -145,11 +162,17 @@ class Store(Protocol):
     def parked(self, lane: LaneId, key: str | None = None) -> list[Parked]:
         """The parked events of one aggregate or of all, in order of version, then offset."""
 
+    def ask(self, requests: Sequence[Request]) -> None:
+        """Leaves requests with whoever owns the partitions."""
+
     def requests(self, lanes: Sequence[LaneId]) -> list[Request]:
         """What operators want, the oldest first."""
 
-    def drop(self, lane: LaneId, offset: int) -> None:
-        """Keeps the fact, outside of generations, that this event is to be skipped."""
+    def drop(self, lane: LaneId, offset: int, reason: str) -> None:
+        """Keeps the fact, outside of generations, that this event is to be skipped, with the first reason given."""
+
+    def dropped(self, lane: LaneId) -> dict[int, Dropped]:
+        """What operators have dropped, by offset."""
 
     def pass_by(self, lane: LaneId) -> None:
         """What is parked counts no longer against the consumer."""

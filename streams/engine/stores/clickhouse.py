@@ -22,7 +22,18 @@ from clickhouse_connect.driver.exceptions import DatabaseError, DataError, Inter
 from kernel.code import ROOT, fingerprint
 from streams.engine.consumer import Table, consumer_id
 from streams.engine.folds import columns_of, fold_of
-from streams.engine.stores import COUNTED, Known, LaneId, Parked, Progress, Refused, Request, Wanted, Write
+from streams.engine.stores import (
+    COUNTED,
+    Dropped,
+    Known,
+    LaneId,
+    Parked,
+    Progress,
+    Refused,
+    Request,
+    Wanted,
+    Write,
+)
 
 ENGINE_SQL = ROOT / "sql" / "clickhouse" / "engine"
 POSITION_COLUMNS = ("_topic", "_partition", "_offset")
@@ -41,12 +52,16 @@ SELECT generation, _partition, _offset, key, version, cause, reason, code FROM p
 WHERE generation IN {generations:Array(String)} AND NOT gone ORDER BY version, _offset
 """
 _DROPPED = "SELECT DISTINCT consumer, _partition, _offset FROM dropped WHERE consumer IN {consumers:Array(String)}"
+_FACTS = """
+SELECT _offset, argMin(reason, dropped_at), min(dropped_at) FROM dropped
+WHERE consumer = {consumer:String} AND _partition = {partition:UInt16} GROUP BY _offset
+"""
 _REQUESTS = """
-SELECT id, consumer, _partition, action, key FROM request FINAL
+SELECT id, consumer, _partition, action, key, reason, _offset FROM request FINAL
 WHERE consumer IN {consumers:Array(String)} AND NOT gone ORDER BY id
 """
 _PARKED_COLUMNS = ("generation", "_topic", "_partition", "_offset", "key", "version", "cause", "reason", "code", "gone")
-_REQUEST_COLUMNS = ("id", "consumer", "_partition", "action", "key", "reason", "gone")
+_REQUEST_COLUMNS = ("id", "consumer", "_partition", "action", "key", "reason", "_offset", "gone")
 
 
 def connect(url: str) -> Client:
@@ -153,18 +168,26 @@ class ClickHouseStore:
         found = [Parked(*rest) for _, partition, *rest in rows if partition == lane.partition]
         return [one for one in found if key in (None, one.key)]
 
+    def ask(self, requests: Sequence[Request]) -> None:
+        """Leaves requests beside the generations."""
+        self._note(requests, gone=0)
+
     def requests(self, lanes: Sequence[LaneId]) -> list[Request]:
         """What operators want, the oldest first."""
         rows = self._client().query(_REQUESTS, {"consumers": list(self._tables)}).result_rows
         mine = {*lanes}
-        found = [Request(row[0], LaneId(row[1], row[2]), row[3], row[4]) for row in rows]
+        found = [Request(row[0], LaneId(row[1], row[2]), *row[3:]) for row in rows]
         return [request for request in found if request.lane in mine]
 
-    def drop(self, lane: LaneId, offset: int) -> None:
+    def drop(self, lane: LaneId, offset: int, reason: str) -> None:
         """Keeps the fact beside the generations."""
-        self._client().insert(
-            "dropped", [[*lane, offset]], column_names=["consumer", "_partition", "_offset"]
-        )
+        columns = ["consumer", "_partition", "_offset", "reason"]
+        self._client().insert("dropped", [[*lane, offset, reason]], column_names=columns)
+
+    def dropped(self, lane: LaneId) -> dict[int, Dropped]:
+        """What operators have dropped, by offset."""
+        rows = self._client().query(_FACTS, {"consumer": lane.consumer, "partition": lane.partition}).result_rows
+        return {offset: Dropped(reason, at) for offset, reason, at in rows}
 
     def pass_by(self, lane: LaneId) -> None:
         """What is parked counts no longer."""
@@ -174,8 +197,12 @@ class ClickHouseStore:
 
     def finish(self, request: Request) -> None:
         """The request has been carried out."""
-        row = [request.id, *request.lane, request.action, request.key, "", 1]
-        self._client().insert("request", [row], column_names=_REQUEST_COLUMNS)
+        self._note([request], gone=1)
+
+    def _note(self, requests: Sequence[Request], gone: int) -> None:
+        rows = [[one.id, *one.lane, one.action, one.key, one.reason, one.offset, gone] for one in requests]
+        if rows:
+            self._client().insert("request", rows, column_names=_REQUEST_COLUMNS)
 
     def _live(self) -> dict[str, int]:
         if self._fixed:

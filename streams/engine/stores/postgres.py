@@ -13,7 +13,18 @@ from psycopg2.extras import execute_values
 from kernel.code import fingerprint
 from kernel.postgres import PreparedConnection, connect
 from streams.engine.consumer import NotYet, Reaction, consumer_id
-from streams.engine.stores import COUNTED, Known, LaneId, Parked, Progress, Refused, Request, Wanted, Write
+from streams.engine.stores import (
+    COUNTED,
+    Dropped,
+    Known,
+    LaneId,
+    Parked,
+    Progress,
+    Refused,
+    Request,
+    Wanted,
+    Write,
+)
 
 _POSITIONS = "SELECT consumer, partition, next_offset, leader_epoch FROM position WHERE consumer = ANY(%s)"
 _PARKED = """
@@ -21,7 +32,11 @@ SELECT consumer, partition, "offset", aggregate_id, version, cause, reason, code
 ORDER BY version, "offset"
 """
 _DROPPED = 'SELECT consumer, partition, "offset" FROM dropped WHERE consumer = ANY(%s)'
-_REQUESTS = "SELECT id, consumer, partition, action, aggregate_id FROM request WHERE consumer = ANY(%s) ORDER BY id"
+_FACTS = 'SELECT "offset", reason, dropped_at FROM dropped WHERE consumer = %s AND partition = %s'
+_REQUESTS = """
+SELECT id, consumer, partition, action, aggregate_id, reason, "offset" FROM request WHERE consumer = ANY(%s) ORDER BY id
+"""
+_ASK = 'INSERT INTO request (id, consumer, partition, action, aggregate_id, reason, "offset") VALUES %s'
 _VERSIONS = """
 SELECT consumer, aggregate_id, version FROM unnest(%s::text[], %s::text[]) AS wanted (consumer, aggregate_id)
 JOIN version USING (consumer, aggregate_id)
@@ -54,7 +69,7 @@ ON CONFLICT (consumer, partition, "offset") DO UPDATE
 SET (version, cause, reason, code) = (excluded.version, excluded.cause, excluded.reason, excluded.code)
 """
 _UNPARK = 'DELETE FROM parked WHERE consumer = %s AND partition = %s AND "offset" = ANY(%s)'
-_DROP = 'INSERT INTO dropped (consumer, partition, "offset") VALUES (%s, %s, %s) ON CONFLICT DO NOTHING'
+_DROP = 'INSERT INTO dropped (consumer, partition, "offset", reason) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING'
 _EXCUSE = "UPDATE parked SET cause = 'passed' WHERE consumer = %s AND partition = %s AND cause = ANY(%s)"
 _FINISH = "DELETE FROM request WHERE id = %s"
 
@@ -141,18 +156,33 @@ class PostgresStore:
             found = self._by_lane(cursor, _PARKED).get(lane, ())
         return [one for one in (Parked(*row) for row in found) if key in (None, one.key)]
 
+    def ask(self, requests: Sequence[Request]) -> None:
+        """Leaves requests."""
+        rows = [
+            (one.id, self._name(one.lane), one.lane.partition, one.action, one.key, one.reason, one.offset)
+            for one in requests
+        ]
+        with self._connection() as connection, connection.cursor() as cursor:
+            execute_values(cursor, _ASK, rows)
+
     def requests(self, lanes: Sequence[LaneId]) -> list[Request]:
         """What operators want, the oldest first."""
         with self._connection() as connection, connection.cursor() as cursor:
             cursor.execute(_REQUESTS, (list(self._names),))
             rows = cursor.fetchall()
         mine = {*lanes}
-        found = [Request(row[0], LaneId(self._names[row[1]], row[2]), row[3], row[4]) for row in rows]
+        found = [Request(row[0], LaneId(self._names[row[1]], row[2]), *row[3:]) for row in rows]
         return [request for request in found if request.lane in mine]
 
-    def drop(self, lane: LaneId, offset: int) -> None:
+    def drop(self, lane: LaneId, offset: int, reason: str) -> None:
         """Keeps the fact."""
-        self._execute(_DROP, (self._name(lane), lane.partition, offset))
+        self._execute(_DROP, (self._name(lane), lane.partition, offset, reason))
+
+    def dropped(self, lane: LaneId) -> dict[int, Dropped]:
+        """What operators have dropped, by offset."""
+        with self._connection() as connection, connection.cursor() as cursor:
+            cursor.execute(_FACTS, (self._name(lane), lane.partition))
+            return {offset: Dropped(reason, at) for offset, reason, at in cursor.fetchall()}
 
     def pass_by(self, lane: LaneId) -> None:
         """What is parked counts no longer."""

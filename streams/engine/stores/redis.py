@@ -12,13 +12,14 @@ And beside all generations:
 
     live:order              the number of the generation that readers see
     fold:order              hash: generation to the fingerprint of the code that built it
-    dropped:order:0         set: offsets that an operator has dropped
+    dropped:order:0         hash: offset that an operator has dropped to why and when, as JSON
     request:order:0         hash: what operators want, by the request's id, as JSON
 """
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from hashlib import sha1, sha256
 from typing import Any, NamedTuple
 
@@ -29,7 +30,18 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from kernel.code import fingerprint
 from streams.engine.consumer import View, consumer_id
 from streams.engine.folds import fold_of
-from streams.engine.stores import COUNTED, Known, LaneId, Parked, Progress, Refused, Request, Wanted, Write
+from streams.engine.stores import (
+    COUNTED,
+    Dropped,
+    Known,
+    LaneId,
+    Parked,
+    Progress,
+    Refused,
+    Request,
+    Wanted,
+    Write,
+)
 
 SEALED = "sealed"
 
@@ -119,7 +131,7 @@ class RedisStore:
             keys = self._keys[lane] = keys_of(view, live[lane.consumer], lane.partition)
             pipeline.hmget(keys.position, "offset", "epoch")
             pipeline.hvals(keys.parked)
-            pipeline.smembers(dropped_key(view, lane.partition))
+            pipeline.hkeys(dropped_key(view, lane.partition))
         answers = pipeline.execute()
         return {
             lane: _progress(*answers[3 * number : 3 * number + 3]) for number, lane in enumerate(lanes)
@@ -182,6 +194,13 @@ class RedisStore:
             (one for one in found if key in (None, one.key)), key=lambda one: (one.version, one.offset)
         )
 
+    def ask(self, requests: Sequence[Request]) -> None:
+        """Leaves requests beside the generations."""
+        for request in requests:
+            key = request_key(self._views[request.lane.consumer].name, request.lane.partition)
+            said = {"action": request.action, "key": request.key, "reason": request.reason, "offset": request.offset}
+            self._client.hset(key, request.id, orjson.dumps(said))
+
     def requests(self, lanes: Sequence[LaneId]) -> list[Request]:
         """What operators want, the oldest first."""
         pipeline = self._client.pipeline(transaction=False)
@@ -194,9 +213,18 @@ class RedisStore:
         ]
         return sorted(found, key=lambda request: request.id)
 
-    def drop(self, lane: LaneId, offset: int) -> None:
+    def drop(self, lane: LaneId, offset: int, reason: str) -> None:
         """Keeps the fact beside the generations."""
-        self._client.sadd(dropped_key(self._views[lane.consumer].name, lane.partition), offset)
+        fact = orjson.dumps({"reason": reason, "at": datetime.now(UTC)})
+        self._client.hsetnx(self._dropped_key(lane), str(offset), fact)
+
+    def dropped(self, lane: LaneId) -> dict[int, Dropped]:
+        """What operators have dropped, by offset."""
+        facts: Any = self._client.hgetall(self._dropped_key(lane))
+        found = {int(offset): orjson.loads(fact) for offset, fact in facts.items()}
+        return {
+            offset: Dropped(fact["reason"], datetime.fromisoformat(fact["at"])) for offset, fact in found.items()
+        }
 
     def pass_by(self, lane: LaneId) -> None:
         """What is parked counts no longer."""
@@ -208,6 +236,9 @@ class RedisStore:
         """Forgets the request."""
         view = self._views[request.lane.consumer].name
         self._client.hdel(request_key(view, request.lane.partition), request.id)
+
+    def _dropped_key(self, lane: LaneId) -> str:
+        return dropped_key(self._views[lane.consumer].name, lane.partition)
 
     def _call(self, calls: Mapping[LaneId, Sequence[Any]]) -> dict[LaneId, Any]:
         if not calls:
@@ -396,7 +427,7 @@ def live_progress(client: "Redis", view: str, partitions: int) -> dict[int, Prog
         keys = keys_of(view, generation, partition)
         pipeline.hmget(keys.position, "offset", "epoch")
         pipeline.hvals(keys.parked)
-        pipeline.smembers(dropped_key(view, partition))
+        pipeline.hkeys(dropped_key(view, partition))
     answers = pipeline.execute()
     return {partition: _progress(*answers[3 * partition : 3 * partition + 3]) for partition in range(partitions)}
 
