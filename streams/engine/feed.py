@@ -9,6 +9,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 
 from schemas.codec import Codec
 from streams.engine.batch import Batch, Item, Place, Record, read
@@ -27,7 +28,7 @@ FIRST_PAUSE_S, MOST_PAUSE_S = 0.05, 10.0
 #: Aggregates whose parked events are tried again in one go of `carry_out`: batches wait meanwhile.
 RETRIES_AT_ONCE = 20
 
-#: Gives the records at these offsets of a partition.
+#: Gives the records at these offsets of a partition, in this order. Raises LookupError when one is not there.
 Fetch = Callable[[Place, Sequence[int]], list[Record]]
 
 
@@ -262,29 +263,28 @@ class Feed:
 
     def _retry(self, lane: Lane, place: Place, key: str, fetch: Fetch) -> None:
         """Applies the parked events of one aggregate in order, each in a write of its own, up to one that fails."""
-        offsets = [parked.offset for parked in self._store.parked(lane.id, key)]
+        since = {parked.offset: parked.since for parked in self._store.parked(lane.id, key)}
         try:
-            records = fetch(place, offsets)
+            records = fetch(place, list(since))
         except LookupError as error:
             log.warning("%s: %s stays parked: %s", lane, key, error)
             return
-        items = {record.offset: read(record, self._codec, place.topic) for record in records}
-        for offset in offsets:
-            if not self._retry_one(lane, items[offset]):
+        for record in records:
+            if not self._retry_one(lane, read(record, self._codec, place.topic), since[record.offset]):
                 break
         self._reload(lane)
         lane.untried.discard(key)
 
-    def _retry_one(self, lane: Lane, item: Item) -> bool:
+    def _retry_one(self, lane: Lane, item: Item, since: datetime) -> bool:
         batch = Batch(Place("", lane.id.partition), item.offset, item.offset + 1, [item])
         self._learn({lane: wanted} if (wanted := lane.wanted_of(batch.items)) else {})
-        write = lane.plan_retry(item)
+        write = lane.plan_retry(item, since)
         failure = self._store.apply([write]).get(lane.id)
         if failure is None:
             lane.advance_retry(write)
             return not write.parked
         if not isinstance(failure, Refused):
-            self._store.apply([lane.plan_still_parked(item, reason_of(failure))])
+            self._store.apply([lane.plan_still_parked(item, since, reason_of(failure))])
         return False
 
 

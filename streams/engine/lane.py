@@ -15,6 +15,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from kernel.code import fingerprint
 from schemas.event import Event
@@ -129,19 +130,19 @@ class Lane:
             self._park(write, item, Failure("failed", reason), set())
         return write
 
-    def plan_retry(self, item: Item) -> Write:
+    def plan_retry(self, item: Item, since: datetime) -> Write:
         """The write that applies a parked event; if that fails again, the write keeps it parked, with the reason."""
         write = Write(self.id, self.position, self.position, self.leader_epoch)
         failure = self._try(write, item, None)
         if failure:
-            write.parked.append(_parked(item, failure))
+            write.parked.append(_parked(item, failure, since))
         else:
             write.unparked.append(item.offset)
         return write
 
-    def plan_still_parked(self, item: Item, reason: str) -> Write:
+    def plan_still_parked(self, item: Item, since: datetime, reason: str) -> Write:
         """The write that keeps a parked event parked, because the store or the reaction did not take it."""
-        parked = [_parked(item, Failure("failed", reason))]
+        parked = [_parked(item, Failure("failed", reason), since)]
         return Write(self.id, self.position, self.position, self.leader_epoch, parked=parked)
 
     def advance(self, write: Write) -> None:
@@ -202,7 +203,7 @@ class Lane:
 
     def _park(self, write: Write, item: Item, failure: "Failure", waiting: set[str]) -> None:
         waiting.add(item.key)
-        write.parked.append(_parked(item, failure))
+        write.parked.append(_parked(item, failure, datetime.now(UTC)))
 
     def _forget(self) -> None:
         self._versions.clear()
@@ -298,8 +299,8 @@ def lane_of(consumer: Consumer, lane_id: LaneId, progress: Progress, most_failed
     return kinds[type(consumer)](consumer, lane_id, progress, most_failed)
 
 
-def _parked(item: Item, failure: Failure) -> Parked:
-    return Parked(item.offset, item.key, item.version, failure.cause, failure.reason, fingerprint())
+def _parked(item: Item, failure: Failure, since: datetime) -> Parked:
+    return Parked(item.offset, item.key, item.version, failure.cause, failure.reason, fingerprint(), since)
 
 
 def reason_of(error: Exception) -> str:

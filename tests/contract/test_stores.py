@@ -197,7 +197,7 @@ class Worker:
 
 
 def parked(offset: int, key: str, cause: Cause = "failed", version: int = 1, code: str = "") -> Parked:
-    return Parked(offset, key, version, cause, "it's ü", code or fingerprint())
+    return Parked(offset, key, version, cause, "it's ü", code or fingerprint(), START)
 
 
 def product(sku: str) -> Row:

@@ -10,7 +10,8 @@ CREATE TABLE IF NOT EXISTS parked (
     cause      LowCardinality(String),
     reason     String,
     code       LowCardinality(String),
+    since      DateTime64(6, 'UTC'),
     gone       UInt8 DEFAULT 0,
-    parked_at  DateTime64(6, 'UTC') DEFAULT now64(6)
-) ENGINE = ReplacingMergeTree(parked_at)
+    written_at DateTime64(6, 'UTC') DEFAULT now64(6)
+) ENGINE = ReplacingMergeTree(written_at)
 ORDER BY (generation, _partition, _offset)

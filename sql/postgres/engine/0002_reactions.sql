@@ -27,7 +27,7 @@ CREATE TABLE parked (
     cause        text NOT NULL,
     reason       text NOT NULL,
     code         text NOT NULL,
-    parked_at    timestamptz NOT NULL DEFAULT now(),
+    since        timestamptz NOT NULL,
     PRIMARY KEY (consumer, partition, "offset")
 );
 

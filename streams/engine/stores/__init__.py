@@ -30,7 +30,7 @@ class LaneId(NamedTuple):
 class Parked(NamedTuple):
     """An event that could not be applied. It stays in its topic: `offset` is where.
 
-    `version` is 0 when its record does not say; `code` tells which code tried it last.
+    `version` is 0 when its record does not say; `code` tells which code tried it last; `since` when it was parked.
     """
 
     offset: int
@@ -39,6 +39,7 @@ class Parked(NamedTuple):
     cause: Cause
     reason: str
     code: str
+    since: datetime
 
 
 class Progress(NamedTuple):

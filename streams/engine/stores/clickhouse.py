@@ -13,6 +13,7 @@ lose the race, its rows are the same rows again, and ReplacingMergeTree keeps on
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import clickhouse_connect
@@ -48,7 +49,7 @@ SELECT _partition, max(_offset) + 1 FROM {table:Identifier}
 WHERE _offset >= {positions:Array(UInt64)}[_partition + 1] GROUP BY _partition
 """
 _PARKED = """
-SELECT generation, _partition, _offset, key, version, cause, reason, code FROM parked FINAL
+SELECT generation, _partition, _offset, key, version, cause, reason, code, since FROM parked FINAL
 WHERE generation IN {generations:Array(String)} AND NOT gone ORDER BY version, _offset
 """
 _DROPPED = "SELECT DISTINCT consumer, _partition, _offset FROM dropped WHERE consumer IN {consumers:Array(String)}"
@@ -60,7 +61,7 @@ _REQUESTS = """
 SELECT id, consumer, _partition, action, key, reason, _offset FROM request FINAL
 WHERE consumer IN {consumers:Array(String)} AND NOT gone ORDER BY id
 """
-_PARKED_COLUMNS = ("generation", "_topic", "_partition", "_offset", "key", "version", "cause", "reason", "code", "gone")
+_PARKED_COLUMNS = ("generation", "_topic", "_partition", "_offset", *Parked._fields[1:], "gone")
 _REQUEST_COLUMNS = ("id", "consumer", "_partition", "action", "key", "reason", "_offset", "gone")
 
 
@@ -268,7 +269,9 @@ class ClickHouseStore:
     def _unpark(self, writes: Sequence[Write]) -> None:
         """After the rows: twice is harmless."""
         gone = [
-            (write, Parked(offset, "", 0, "passed", "", ""), 1) for write in writes for offset in write.unparked
+            (write, Parked(offset, "", 0, "passed", "", "", datetime.now(UTC)), 1)
+            for write in writes
+            for offset in write.unparked
         ]
         self._park(writes, gone)
 

@@ -28,7 +28,8 @@ from streams.engine.stores import (
 
 _POSITIONS = "SELECT consumer, partition, next_offset, leader_epoch FROM position WHERE consumer = ANY(%s)"
 _PARKED = """
-SELECT consumer, partition, "offset", aggregate_id, version, cause, reason, code FROM parked WHERE consumer = ANY(%s)
+SELECT consumer, partition, "offset", aggregate_id, version, cause, reason, code, since
+FROM parked WHERE consumer = ANY(%s)
 ORDER BY version, "offset"
 """
 _DROPPED = 'SELECT consumer, partition, "offset" FROM dropped WHERE consumer = ANY(%s)'
@@ -64,7 +65,7 @@ WITH moved AS (
 SELECT consumer, partition FROM moved
 """
 _PARK = """
-INSERT INTO parked (consumer, partition, "offset", aggregate_id, version, cause, reason, code) VALUES %s
+INSERT INTO parked (consumer, partition, "offset", aggregate_id, version, cause, reason, code, since) VALUES %s
 ON CONFLICT (consumer, partition, "offset") DO UPDATE
 SET (version, cause, reason, code) = (excluded.version, excluded.cause, excluded.reason, excluded.code)
 """

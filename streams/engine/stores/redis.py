@@ -189,7 +189,7 @@ class RedisStore:
     def parked(self, lane: LaneId, key: str | None = None) -> list[Parked]:
         """The parked events of one aggregate or of all, in order of version, then offset."""
         values: Any = self._client.hvals(self._keys[lane].parked)
-        found = [Parked(**orjson.loads(value)) for value in values]
+        found = [_load(value) for value in values]
         return sorted(
             (one for one in found if key in (None, one.key)), key=lambda one: (one.version, one.offset)
         )
@@ -279,7 +279,7 @@ class RedisStore:
 
 def _progress(position: Sequence[bytes | None], parked: Iterable[bytes], dropped: Iterable[bytes]) -> Progress:
     offset, epoch = position
-    events = [Parked(**orjson.loads(one)) for one in parked]
+    events = [_load(one) for one in parked]
     return Progress(
         int(offset or 0) if offset != SEALED.encode() else 0,
         -1 if epoch is None else int(epoch),
@@ -304,6 +304,11 @@ def _found(names: Iterable[str], answers: Any) -> list[tuple[str, bytes]]:
 
 def _dump(parked: Parked) -> bytes:
     return orjson.dumps(parked._asdict())
+
+
+def _load(parked: bytes) -> Parked:
+    fields = orjson.loads(parked)
+    return Parked(**{**fields, "since": datetime.fromisoformat(fields["since"])})
 
 
 class RedisGenerations:
