@@ -1,8 +1,8 @@
 """Reactions in the PostgreSQL of the service that reacts: its changes, its outbox and the position, one commit."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from typing import Any
 
 import psycopg2
@@ -74,6 +74,8 @@ _DROP = 'INSERT INTO dropped (consumer, partition, "offset", reason) VALUES (%s,
 _EXCUSE = "UPDATE parked SET cause = 'passed' WHERE consumer = %s AND partition = %s AND cause = ANY(%s)"
 _FINISH = "DELETE FROM request WHERE id = %s"
 
+_TIMEOUTS = {"statement_timeout": "10s", "lock_timeout": "5s"}
+
 #: What PostgreSQL says of a transaction that may do on another day, or with fewer events.
 _LATER = (errors.QueryCanceled, errors.LockNotAvailable, psycopg2.extensions.TransactionRollbackError)
 #: What it says of the service's own statements and data: that would be said again.
@@ -97,6 +99,7 @@ class PostgresStore:
         self._reactions = {consumer_id(reaction): reaction for reaction in reactions}
         self._names = {reaction.name: name for name, reaction in self._reactions.items()}
         self._open: PreparedConnection | None = None
+        self._rehearsal: _Rehearsal | None = None
 
     def progress(self, lanes: Sequence[LaneId]) -> dict[LaneId, Progress]:
         """Makes the rows of partitions that were never read, so that there is a row to move."""
@@ -193,6 +196,17 @@ class PostgresStore:
         """Forgets the request."""
         self._execute(_FINISH, (request.id,))
 
+    @contextmanager
+    def rehearsing(self) -> Iterator[None]:
+        """What is done meanwhile is one transaction, which is rolled back at the end."""
+        connection = connect(self._url, "rehearsal", 5, **_TIMEOUTS)
+        self._rehearsal = _Rehearsal(connection)
+        try:
+            yield
+        finally:
+            self._rehearsal = None
+            connection.close()
+
     def _apply_quiet(self, writes: Sequence[Write]) -> dict[LaneId, Exception]:
         with self._connection() as connection, connection.cursor() as cursor:
             moved = self._move(cursor, writes)
@@ -279,17 +293,36 @@ class PostgresStore:
     def _name(self, lane: LaneId) -> str:
         return self._reactions[lane.consumer].name
 
-    def _connection(self) -> PreparedConnection:
+    def _connection(self) -> "PreparedConnection | _Rehearsal":
         """`with` on it commits, or rolls back when its block raises."""
+        if self._rehearsal:
+            return self._rehearsal
         if self._open is None or self._open.is_gone:
-            timeouts = {"statement_timeout": "10s", "lock_timeout": "5s"}
-            self._open = connect(self._url, "reactions", 5, **timeouts)
+            self._open = connect(self._url, "reactions", 5, **_TIMEOUTS)
         return self._open
 
 
 def _is_unpartitioned(error: psycopg2.Error) -> bool:
     """Whether a day has no partition in the outbox: housekeeping has stood still, and no event is at fault."""
     return isinstance(error, errors.CheckViolation) and error.diag.constraint_name is None
+
+
+class _Rehearsal:
+    """A connection on which `with` keeps what its block does for the next one, and commits nothing."""
+
+    def __init__(self, connection: PreparedConnection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> PreparedConnection:
+        self._execute("SAVEPOINT rehearsal")
+        return self._connection
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        self._execute("ROLLBACK TO SAVEPOINT rehearsal" if kind else "RELEASE SAVEPOINT rehearsal")
+
+    def _execute(self, statement: str) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement)
 
 
 class _OwnFault(Exception):
