@@ -93,10 +93,19 @@ def _show(found: dict[str, Any]) -> None:
     total = sum(each["memory_bytes"] for each in found["programs"].values())
     output.print(f"{total / _MIB:.0f} MiB in all, without counting shared pages twice", highlight=False)
     _show_relays(found["relays"])
-    if isinstance(found["parked"], str):
-        output.print(f"[yellow]parked: not known: {escape(found['parked'])}[/yellow]", highlight=False)
-    for consumer, count in found["parked"].items() if isinstance(found["parked"], dict) else ():
-        output.print(f"[red]{consumer}: {count:,} events are parked[/red]", highlight=False)
+    _show_consumers(found["consumers"])
+
+
+def _show_consumers(consumers: list[dict[str, Any]] | str) -> None:
+    if isinstance(consumers, str):
+        output.print(f"consumers: not known: {consumers}", style="yellow", markup=False, highlight=False)
+        return
+    table = Table("consumer", Column("behind", justify="right"), Column("parked", justify="right"), "state", box=None)
+    for each in consumers:
+        style = "red" if each["stopped"] or each["stands"] or each["unread"] else "yellow" if each["parked"] else "green"
+        figures = (f"{each['lag']:,}", f"{each['parked']:,}")
+        table.add_row(each["name"], *figures, f"[{style}]{escape(each['state'])}[/{style}]")
+    output.print(table, highlight=False)
 
 
 def _show_relays(relays: list[dict[str, Any]] | str) -> None:

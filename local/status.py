@@ -6,22 +6,20 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
-from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 from psycopg2 import Error as PostgreSQLError
-from redis.exceptions import RedisError
 
 from connectors.relay import RelayDown
 from local.processes import memory_bytes
 from local.program import Program
 from local.stack import Stack
-from ops import health
-from ops.positions import parked
+from ops import consumers, health
+from ops.consumers import Fare
 from ops.relay import relays
 from ops.trouble import Trouble, verdict
 
 
 def describe(stack: Stack) -> dict[str, Any]:
-    """What `status` tells: the verdict and what it rests on; by program; by relay; by consumer, how many are parked.
+    """What `status` tells: the verdict and what it rests on; every program, relay and consumer.
 
     A program's process can run, and the program not serve: then its `state` is NOT READY, and `reason` says why.
     """
@@ -45,18 +43,19 @@ def describe(stack: Stack) -> dict[str, Any]:
             "pid": pid,
             "memory_bytes": memory_bytes(pid) if pid else 0,
         }
-    troubles, now = _troubles(found), datetime.now(UTC)
+    fares = _fares() if running else "the stack is down"
+    troubles, now = _troubles(found, fares), datetime.now(UTC)
     return {
         "verdict": verdict(troubles, now),
         "troubles": [trouble.as_json(now) for trouble in troubles],
         "port": stack.layout.port,
         "programs": found,
         "relays": _relays(),
-        "parked": _parked(stack),
+        "consumers": [each.as_json() for each in fares] if isinstance(fares, list) else fares,
     }
 
 
-def _troubles(programs: Mapping[str, Mapping[str, Any]]) -> list[Trouble]:
+def _troubles(programs: Mapping[str, Mapping[str, Any]], fares: list[Fare] | str) -> list[Trouble]:
     if all(each["state"] == "STOPPED" for each in programs.values()):
         return [Trouble("the stack", "it is down; ./marea up starts it")]
     down = [
@@ -64,7 +63,14 @@ def _troubles(programs: Mapping[str, Mapping[str, Any]]) -> list[Trouble]:
         for name, each in programs.items()
         if each["state"] != "RUNNING"
     ]
-    return [*down, *health.troubles()]
+    looks = {**health.LOOKS, "the consumers": lambda: _of_consumers(fares)}
+    return [*down, *health.troubles(looks)]
+
+
+def _of_consumers(fares: list[Fare] | str) -> list[Trouble]:
+    if isinstance(fares, list):
+        return consumers.troubles(fares)
+    return [Trouble("the consumers", f"their state is not known: {fares}")]
 
 
 def _relays() -> list[dict[str, Any]] | str:
@@ -82,10 +88,8 @@ def _reasons(programs: Sequence[Program]) -> dict[str, str]:
     return {name: str(error).strip() for name, error in errors.items() if error}
 
 
-def _parked(stack: Stack) -> dict[str, int] | str:
-    if not stack.supervisor.is_running():
-        return "the stack is down"
+def _fares() -> list[Fare] | str:
     try:
-        return parked()
-    except (PostgreSQLError, RedisError, ClickHouseError, OSError) as error:
-        return f"{type(error).__name__}: {error}".partition("\n")[0]
+        return consumers.fares()
+    except consumers.UNANSWERED as error:
+        return consumers.said(error)

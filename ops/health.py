@@ -1,6 +1,6 @@
 """What stands still, of all that production runs: looked for anew, with the moment since when housekeeping has seen it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -8,23 +8,24 @@ import psycopg2
 
 from connectors.relay import RelayDown
 from kernel import settings
-from ops import chores, outboxes, relay
+from ops import chores, consumers, outboxes, relay
 from ops.databases import admin
 from ops.trouble import Trouble
 
 #: Every look gives what it finds. One that can't is a trouble itself, by this name.
-LOOKS: dict[str, Callable[[], list[Trouble]]] = {
+LOOKS: Mapping[str, Callable[[], list[Trouble]]] = {
     "the relay": relay.look,
     "the outboxes": outboxes.look,
+    "the consumers": consumers.look,
     "housekeeping": chores.look,
 }
 _FORGET = "DELETE FROM ops.trouble WHERE what <> ALL (%s)"
 _NOTE = "INSERT INTO ops.trouble (what, since) SELECT unnest(%s::text[]), %s ON CONFLICT DO NOTHING"
 
 
-def troubles() -> list[Trouble]:
+def troubles(looks: Mapping[str, Callable[[], list[Trouble]]] = LOOKS) -> list[Trouble]:
     """Everything that stands still or needs attention now."""
-    found = [trouble for name, look in LOOKS.items() for trouble in _look(name, look)]
+    found = [trouble for name, look in looks.items() for trouble in _look(name, look)]
     try:
         since = _noted()
     except psycopg2.Error:

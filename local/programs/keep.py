@@ -8,18 +8,22 @@ from local.program import NotReady, Program
 from local.programs.services import manifests
 from local.sources import python_sources
 from ops import chores
+from streams.feeds import feeds, needs
+
+_SETTINGS = ("ADMIN_DATABASE_URL", "CONNECT_URL", "KAFKA", "PARTITIONS")
 
 
 def program(layout: Layout) -> Program:
     """`python -m ops keep`."""
-    urls = (f"{service.upper()}_DATABASE_URL" for service in databases())
+    urls = {setting for feed in feeds() for setting in needs(feed)}
+    urls |= {f"{service.upper()}_DATABASE_URL" for service in databases()}
     return Program(
         name="keep",
         version=f"psycopg2 {version('psycopg2-binary')}",
         command=(sys.executable, "-m", "ops", "keep"),
-        environment=layout.environment_for("ADMIN_DATABASE_URL", "CONNECT_URL", *urls),
+        environment=layout.environment_for(*_SETTINGS, *sorted(urls)),
         sources=lambda: python_sources("ops.__main__", "ops.keep", *manifests()),
-        after=("migrations", "topics", "connect"),
+        after=("migrations", "topics", "connect", "redis", "clickhouse"),
         check=_check,
     )
 

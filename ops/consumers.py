@@ -1,0 +1,185 @@
+"""How every consumer fares: how far behind its topic, whether it moves, and what it has parked."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from time import monotonic, sleep
+from typing import Any
+
+from clickhouse_connect.driver.exceptions import Error as ClickHouseError
+from confluent_kafka import KafkaException
+from psycopg2 import Error as PostgreSQLError
+from redis.exceptions import RedisError
+
+from api.services import consumers, topics
+from kernel import settings
+from kernel.kafka import admin_client
+from ops.barrier import topic_ends
+from ops.parked import Aggregate, Desk
+from ops.positions import progress
+from ops.trouble import Trouble
+from streams.engine.batch import Place
+from streams.engine.consumer import consumer_id
+from streams.engine.lane import MOST_FAILED
+from streams.engine.stores import Progress
+from streams.feeds import feeds
+
+#: Seconds for which a position has to stay where it is, with events behind it, to be said to stand still.
+STANDS_S = 3.0
+#: Seconds between two looks at positions, and that the broker may take to answer.
+_PAUSE_S, _TIMEOUT_S = 0.5, 10
+#: What stores and brokers raise that do not answer.
+UNANSWERED = (PostgreSQLError, RedisError, ClickHouseError, KafkaException, OSError)
+
+#: By consumer, by partition.
+Positions = Mapping[str, Mapping[int, Progress]]
+
+
+@dataclass(frozen=True)
+class Fare:
+    """One consumer: `lag` is how many events of its topic it has not come to.
+
+    `stands` are the partitions in which it does not move though it lags, `stopped` those of them in which its own
+    code has failed too often, `unread` those that no worker reads. `reason` and `since` are of the event that has
+    been parked for longest, or of one on which it has stopped.
+    """
+
+    name: str
+    lag: int
+    parked: int = 0
+    stands: tuple[int, ...] = ()
+    stopped: tuple[int, ...] = ()
+    unread: tuple[int, ...] = ()
+    reason: str = ""
+    since: datetime | None = None
+
+    @property
+    def state(self) -> str:
+        """In words."""
+        if self.stopped:
+            return f"stopped, its code fails: {self.reason}"
+        if self.unread:
+            return f"not read by any worker in {_partitions(self.unread)}"
+        if self.stands:
+            return f"stands still in {_partitions(self.stands)}"
+        return "catches up" if self.lag else "up to date"
+
+    def as_json(self) -> dict[str, Any]:
+        """For `status --json`."""
+        since = self.since.isoformat() if self.since else None
+        return {**vars(self), "since": since, "state": self.state}
+
+
+def fares() -> list[Fare]:
+    """Every consumer. Raises one of UNANSWERED.
+
+    Takes STANDS_S when one stands still, and less when all move.
+    """
+    unread = _unread()
+    ends = _ends()
+    before = progress()
+    after = _until_moved(before, ends)
+    with_parked = [name for name, at in after.items() if any(each.parked for each in at.values())]
+    parked = Desk().aggregates(with_parked) if with_parked else []
+    return [
+        fare(
+            name,
+            (ends[consumer.topic], before[name], after[name]),
+            [place.partition for place in unread[feed] if place.topic == consumer.topic],
+            [one for one in parked if one.lane.consumer == name],
+        )
+        for feed, (mine, _) in feeds().items()
+        for consumer in mine
+        for name in [consumer_id(consumer)]
+    ]
+
+
+def fare(
+    name: str,
+    looks: tuple[Mapping[int, int], Mapping[int, Progress], Mapping[int, Progress]],
+    unread: Iterable[int],
+    parked: Iterable[Aggregate],
+) -> Fare:
+    """One consumer, by the ends of its topic, and its progress right after that and some time later."""
+    ends, before, after = looks
+    stands = [p for p, end in ends.items() if before[p].position < end and before[p].position == after[p].position]
+    stopped = [p for p in stands if after[p].counted >= MOST_FAILED]
+    heads = [(one.head.since, one.head.reason, one.lane.partition) for one in parked]
+    since, reason, _ = min((head for head in heads if not stopped or head[2] in stopped), default=(None, "", 0))
+    return Fare(
+        name,
+        sum(max(0, end - after[p].position) for p, end in ends.items()),
+        sum(sum(at.parked.values()) for at in after.values()),
+        tuple(stands),
+        tuple(stopped),
+        tuple(unread),
+        reason,
+        since,
+    )
+
+
+def troubles(found: Iterable[Fare]) -> list[Trouble]:
+    """What of it needs somebody."""
+    return [trouble for each in found for trouble in _troubles(each)]
+
+
+def look() -> list[Trouble]:
+    """What needs somebody now."""
+    try:
+        return troubles(fares())
+    except UNANSWERED as error:
+        return [Trouble("the consumers", f"their state is not known: {said(error)}")]
+
+
+def said(error: Exception) -> str:
+    """An error in one line."""
+    return f"{type(error).__name__}: {error}".strip().partition("\n")[0]
+
+
+def _troubles(each: Fare) -> Iterator[Trouble]:
+    if each.stopped or each.unread or each.stands:
+        way_back = "; it goes on by itself with code that does not" if each.stopped else ""
+        yield Trouble(each.name, f"{each.lag:,} events behind, {each.state}{way_back}")
+    if each.parked:
+        why = f"{each.parked:,} events could not be applied: {each.reason} (see ./marea parked list)"
+        yield Trouble(f"what {each.name} has parked", why, each.since, still=False)
+
+
+def _ends() -> dict[str, dict[int, int]]:
+    kafka = admin_client(settings.kafka())
+    return {topic: topic_ends(kafka, topic) for topic in topics()}
+
+
+def _until_moved(before: Positions, ends: Mapping[str, Mapping[int, int]]) -> Positions:
+    """Looks again until every partition that lags has moved, for STANDS_S at most."""
+    topic_of = {consumer_id(consumer): consumer.topic for consumer in consumers()}
+    lagging = {
+        (name, partition): at.position
+        for name, partitions in before.items()
+        for partition, at in partitions.items()
+        if at.position < ends[topic_of[name]][partition]
+    }
+    deadline = monotonic() + STANDS_S
+    after = before
+    while lagging and monotonic() < deadline:
+        sleep(_PAUSE_S)
+        after = progress()
+        lagging = {at: position for at, position in lagging.items() if after[at[0]][at[1]].position == position}
+    return after
+
+
+def _unread() -> dict[str, list[Place]]:
+    """By feed, the partitions that are assigned to nobody."""
+    topics_of = {name: {str(each.topic) for each in mine} for name, (mine, _) in feeds().items()}
+    groups = {f"marea.{name}": name for name in topics_of}
+    described = admin_client(settings.kafka()).describe_consumer_groups(list(groups), request_timeout=_TIMEOUT_S)
+    found: dict[str, list[Place]] = {}
+    for group, answer in described.items():
+        read = {Place(at.topic, at.partition) for each in answer.result().members for at in each.assignment.topic_partitions}
+        wanted = {Place(topic, p) for topic in topics_of[groups[group]] for p in range(settings.partitions())}
+        found[groups[group]] = sorted(wanted - read)
+    return found
+
+
+def _partitions(numbers: Sequence[int]) -> str:
+    return f"partition{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
