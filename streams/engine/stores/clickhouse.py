@@ -165,7 +165,7 @@ class ClickHouseStore:
     def parked(self, lane: LaneId, key: str | None = None) -> list[Parked]:
         """The parked events of one aggregate or of all, in order of version, then offset."""
         generation = self._generation_of(lane.consumer, self._generations[lane])
-        rows = self._client().query(_PARKED, {"generations": [generation]}).result_rows
+        rows = self._client().query(_PARKED, {"generations": [generation]}, tz_mode="aware").result_rows
         found = [Parked(*rest) for _, partition, *rest in rows if partition == lane.partition]
         return [one for one in found if key in (None, one.key)]
 
@@ -187,7 +187,8 @@ class ClickHouseStore:
 
     def dropped(self, lane: LaneId) -> dict[int, Dropped]:
         """What operators have dropped, by offset."""
-        rows = self._client().query(_FACTS, {"consumer": lane.consumer, "partition": lane.partition}).result_rows
+        parameters = {"consumer": lane.consumer, "partition": lane.partition}
+        rows = self._client().query(_FACTS, parameters, tz_mode="aware").result_rows
         return {offset: Dropped(reason, at) for offset, reason, at in rows}
 
     def pass_by(self, lane: LaneId) -> None:
@@ -349,7 +350,7 @@ def _parked(
 ) -> dict[LaneId, list[Parked]]:
     names = {table: consumer for consumer, table in generations.items()}
     found: dict[LaneId, list[Parked]] = {}
-    for table, partition, *rest in client.query(_PARKED, {"generations": list(names)}).result_rows:
+    for table, partition, *rest in client.query(_PARKED, {"generations": list(names)}, tz_mode="aware").result_rows:
         lane, one = LaneId(names[table], partition), Parked(*rest)
         # What was parked later is read again, and parked again: the rows before it may not have been inserted.
         if one.offset < positions.get(lane, (0, -1))[0]:

@@ -1,0 +1,163 @@
+"""Nothing that one record or one bad deploy can stop, under load; and the way back of what was parked meanwhile."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import uuid4
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+
+from api.services import consumers
+from kernel import settings
+from kernel.partition import partition_of
+from local.layout import ROOT
+from local.stack import Stack
+from ops.consumers import Fare, fares
+from ops.parked import Aggregate, Desk
+from ops.rebuild import rebuild
+from ops.verify import verify
+from schemas import order
+from streams.engine.batch import UNREADABLE
+from streams.engine.consumer import consumer_id
+from streams.engine.lane import MOST_FAILED
+from tests.stack.shop import Shop, eventually
+from tests.stack.test_faults import AFTER, BEFORE, buying
+
+REACTION = "reaction.inventory.reservations"
+#: Everything that is made of orders.
+READERS = [consumer_id(each) for each in consumers() if each.topic == order.TOPIC]
+WORKERS = ("worker-1", "worker-2")
+BAD_WORKER = (sys.executable, "-m", "faust", "-A", "tests.stack.bad_app", "worker", "-l", "warning", "--without-web")
+
+
+@pytest.fixture(scope="module")
+def skus(stack: Stack) -> list[str]:
+    assert stack
+    shop = Shop()
+    return [shop.stocked(f"item{n}", 1_000_000) for n in range(20)]
+
+
+def marea(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command line, as an operator has it."""
+    command = (sys.executable, "-m", "cli", *arguments, "--port", str(stack.layout.port))
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+
+
+def how(consumer: str) -> Fare:
+    """How one consumer fares."""
+    return next(each for each in fares() if each.name == consumer)
+
+
+def parked_of(consumer: str) -> list[Aggregate]:
+    return Desk().aggregates([consumer])
+
+
+@contextmanager
+def bad_deploy(stack: Stack) -> Iterator[None]:
+    """Other workers instead of the shipped ones, whose reaction raises."""
+    for worker in WORKERS:
+        stack.stop(worker)
+    environment = {**os.environ, **stack.layout.environment}
+    with subprocess.Popen(BAD_WORKER, cwd=ROOT, env=environment) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def test_a_deploy_with_a_bug_stops_its_consumer_visibly_and_after_the_fix_all_goes_on_by_itself(
+    stack: Stack, skus: list[str]
+) -> None:
+    shop = Shop()
+    with buying(skus) as buyers:
+        eventually(lambda: len(buyers.accepted) >= BEFORE)
+        with bad_deploy(stack):
+            eventually(lambda: len(how(REACTION).stopped) == settings.partitions())
+            soon = len(buyers.accepted) + AFTER
+            eventually(lambda: len(buyers.accepted) >= soon)
+            failed = [one for aggregate in parked_of(REACTION) for one in aggregate.events if one.cause == "failed"]
+            assert len(failed) == MOST_FAILED * settings.partitions(), "it did not park the whole topic"
+
+            said = marea(stack, "status", "--check", "--json")
+            assert said.returncode == 1
+            assert any(
+                each["what"] == REACTION and "KeyError: 'warehouse'" in each["sentence"]
+                for each in json.loads(said.stdout)["troubles"]
+            )
+            last = buyers.accepted[-1]
+            assert eventually(lambda: shop.get(f"/orders/{last}").ok), "other consumers go on"
+
+        # With no worker at all: this code would apply what is parked, and to say so changes nothing.
+        before = parked_of(REACTION)
+        tried = marea(stack, "parked", "retry", REACTION, "--all", "--dry-run")
+        assert (tried.returncode, tried.stdout.count("would have applied")) == (0, len(before)), tried
+        assert parked_of(REACTION) == before
+
+        for worker in WORKERS:
+            stack.start(worker)
+            stack.wait_ready(worker)
+        soon = len(buyers.accepted) + AFTER
+        eventually(lambda: len(buyers.accepted) >= soon)
+    assert buyers.failures == []
+    for order_id in buyers.accepted:
+        assert shop.settled(order_id)["status"] == "confirmed"
+    assert parked_of(REACTION) == []
+    assert verify().differences == []
+    eventually(lambda: not how(REACTION).lag)
+    assert how(REACTION).state == "up to date"
+
+
+def produce_foreign(key: bytes, partition: int) -> None:
+    """A record whose schema has the name of one of ours and not its fields, with the right headers."""
+    schema = {"type": "record", "name": "OrderPlaced", "namespace": order.TOPIC, "fields": [{"name": "n", "type": "int"}]}
+    with SchemaRegistryClient({"url": settings.registry_url()}) as registry:
+        schema_id = registry.register_schema("foreign", Schema(json.dumps(schema), "AVRO"))
+    producer = Producer({"bootstrap.servers": settings.kafka()})
+    headers: list[tuple[str, str | bytes | None]] = [
+        ("id", str(uuid4())),
+        ("type", "OrderPlaced"),
+        ("version", "1"),
+        ("occurred_at", "2026-01-01T00:00:00Z"),
+    ]
+    producer.produce(order.TOPIC, b"\0" + schema_id.to_bytes(4) + b"\2", key, partition, headers=headers)
+    assert producer.flush(30) == 0
+
+
+def test_records_that_are_no_events_are_parked_and_dropped_and_live_equals_rebuilt(
+    stack: Stack, skus: list[str]
+) -> None:
+    """A foreign schema of one of our names; a key that PostgreSQL can't keep."""
+    shop, key, unkept = Shop(), str(uuid4()), b"\0\0\0\0\5a"
+    names = (key, f"{UNREADABLE}{unkept.hex()}")
+    with buying(skus) as buyers:
+        eventually(lambda: len(buyers.accepted) >= BEFORE)
+        produce_foreign(key.encode(), partition_of(key, settings.partitions()))
+        produce_foreign(unkept, 0)
+        eventually(lambda: all({*names} <= {one.key for one in parked_of(reader)} for reader in READERS))
+        soon = len(buyers.accepted) + AFTER
+        eventually(lambda: len(buyers.accepted) >= soon)
+    for order_id in buyers.accepted:
+        assert shop.settled(order_id)["status"] == "confirmed"
+
+    shown = json.loads(marea(stack, "parked", "show", "view.order", key, "--json").stdout)
+    assert [(one["cause"], one["headers"]["type"], one["value_hex"][-2:]) for one in shown] == [("record", "OrderPlaced", "02")]
+    again = marea(stack, "parked", "retry", "view.order", key)
+    assert (again.returncode, "1 still parked: " in again.stdout) == (1, True), again
+    unheard = marea(stack, "parked", "retry", "view.order", "unheard")
+    assert (unheard.returncode, "has parked nothing of 'unheard'" in unheard.stderr) == (1, True), unheard
+
+    for reader in READERS:
+        for name in names:
+            dropped = marea(stack, "parked", "drop", reader, name, "--reason", "not ours")
+            assert (dropped.returncode, "dropped 1 event" in dropped.stdout) == (0, True), dropped
+    assert all(parked_of(reader) == [] for reader in READERS)
+    assert verify().differences == []
+    assert rebuild("order").identical
+    assert rebuild("orders").identical
+    assert parked_of("view.order") == parked_of("table.orders") == []

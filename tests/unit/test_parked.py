@@ -1,0 +1,136 @@
+"""What is said of parked events and of consumers that stand still, and what a rehearsal leaves: nothing."""
+
+import pytest
+
+from api.services import consumers, tables, views
+from ops.consumers import Fare, fare, troubles
+from ops.parked import Aggregate, Desk, NotParked, Outcome
+from streams.engine.consumer import Table, View, consumer_id
+from streams.engine.feed import Feed
+from streams.engine.lane import MOST_FAILED
+from streams.engine.rehearsal import Rehearsal
+from streams.engine.stores import Cause, LaneId, Parked, Progress, Request
+from tests.events import CODEC, ORDER, START, batch_of, newer, record
+from tests.memory_store import MemoryStore
+from tests.unit.test_feed import ORDERS, PLACE, TOPIC, fetching, parked, records_of, running
+
+VIEW = views()["order"]
+LANE = LaneId("view.order", 0)
+
+
+def event(offset: int, cause: Cause, reason: str = "", version: int = 1) -> Parked:
+    return Parked(offset, ORDER, version, cause, reason, "", START)
+
+
+class TestAggregates:
+    """The head is what the others wait for: it is named, and it is what a drop drops."""
+
+    def test_the_head_is_the_first_event_that_does_not_just_wait(self) -> None:
+        # A foreign record that says version 99 came before version 2.
+        events = (event(6, "waits", version=2), event(5, "record", "torn", version=99))
+        aggregate = Aggregate(VIEW, LANE, ORDER, events)
+        assert aggregate.head.offset == 5
+        said = aggregate.as_json()
+        assert (said["events"], said["cause"], said["reason"]) == (2, "record", "torn")
+
+    def test_when_all_wait_the_first_is_the_head(self) -> None:
+        assert Aggregate(VIEW, LANE, ORDER, (event(6, "waits"), event(7, "waits"))).head.offset == 6
+
+
+@pytest.mark.parametrize(
+    ("figures", "sentence"),
+    [
+        ((3, 0, 0, ""), "applied 3 events"),
+        ((0, 1, 0, ""), "dropped 1 event"),
+        ((2, 1, 1, "KeyError: 'sku'"), "dropped 1 event, applied 2 events, 1 still parked: KeyError: 'sku'"),
+        ((0, 0, 2, "KeyError: 'sku'"), "2 still parked: KeyError: 'sku'"),
+        ((0, 0, 0, ""), "nothing is parked any more"),
+    ],
+)
+def test_an_outcome_says_what_became_of_every_event(figures: tuple[int, int, int, str], sentence: str) -> None:
+    assert Outcome("view.order", 0, ORDER, *figures).sentence == sentence
+
+
+class TestNames:
+    """Consumers are found by their full names, and by short ones that only one has."""
+
+    @pytest.mark.parametrize("consumer", consumers(), ids=consumer_id)
+    def test_every_consumer_is_found_by_its_full_name(self, consumer: View) -> None:
+        assert Desk().find(consumer_id(consumer)) == consumer_id(consumer)
+
+    def test_a_short_name_that_is_one_of_a_kind_will_do(self) -> None:
+        assert Desk().find("customer_orders") == "view.customer_orders"
+
+    def test_what_there_is_not_is_told_with_what_there_is(self) -> None:
+        with pytest.raises(NotParked, match=r"there is no consumer 'nobody': there are .*view\.order"):
+            Desk().find("nobody")
+
+
+class TestRehearsals:
+    """What a request would do is found by the feed's own code, and nothing is kept."""
+
+    @pytest.mark.parametrize("consumer", [VIEW, tables()["orders"]], ids=consumer_id)
+    def test_a_rehearsed_retry_tells_what_would_be_applied_and_changes_nothing(self, consumer: View | Table) -> None:
+        store, lane = MemoryStore(), LaneId(consumer_id(consumer), 0)
+        records = [record(0, ORDERS[0]), newer(1, ORDERS[1], TOPIC), record(2, ORDERS[2])]
+        running(store, consumer).handle([batch_of(records, TOPIC)])
+        before = (dict(store.rows[lane]), list(store.records[lane]), parked(store, lane))
+        rehearsal = Rehearsal(store, Request("1", lane, "retry", ORDER))
+        feed = Feed("rehearsal", [consumer], rehearsal, CODEC)
+        feed.assign([PLACE])
+        feed.carry_out(fetching(records=records_of(ORDERS)))  # by now this code knows what 1 is
+        assert [offset for write in rehearsal.writes for offset in write.unparked] == [1, 2]
+        assert (dict(store.rows[lane]), list(store.records[lane]), parked(store, lane)) == before
+
+    def test_a_rehearsed_drop_keeps_no_fact(self) -> None:
+        store = MemoryStore()
+        records = [record(0, ORDERS[0]), newer(1, ORDERS[1], TOPIC), newer(2, ORDERS[2], TOPIC)]
+        running(store).handle([batch_of(records, TOPIC)])
+        rehearsal = Rehearsal(store, Request("1", LANE, "drop", ORDER, "", 1))
+        feed = Feed("rehearsal", [VIEW], rehearsal, CODEC)
+        feed.assign([PLACE])
+        feed.carry_out(fetching(records=records))
+        assert [offset for write in rehearsal.writes for offset in write.unparked] == [1]
+        assert [one.offset for write in rehearsal.writes for one in write.parked] == [2], "it still fails"
+        assert (store.dropped(LANE), len(parked(store))) == ({}, 2)
+
+
+class TestFares:
+    """How a consumer fares is told from two looks at its positions, the ends of its topic between them."""
+
+    @staticmethod
+    def of(before: Progress, after: Progress, *events: Parked, unread: tuple[int, ...] = ()) -> Fare:
+        aggregates = [Aggregate(VIEW, LANE, ORDER, events)] if events else []
+        return fare("view.order", ({0: 10, 1: 0}, {0: before, 1: Progress()}, {0: after, 1: Progress()}), unread, aggregates)
+
+    def test_one_that_has_all_is_up_to_date(self) -> None:
+        found = self.of(Progress(10), Progress(10))
+        assert (found.lag, found.state, troubles([found])) == (0, "up to date", [])
+
+    def test_one_that_lags_and_moves_catches_up(self) -> None:
+        found = self.of(Progress(4), Progress(7))
+        assert (found.lag, found.state, troubles([found])) == (3, "catches up", [])
+
+    def test_one_that_lags_and_does_not_move_stands_still(self) -> None:
+        found = self.of(Progress(4), Progress(4))
+        assert (found.lag, found.state) == (6, "stands still in partition 0")
+        assert [(each.what, each.still) for each in troubles([found])] == [("view.order", True)]
+
+    def test_one_that_stands_still_after_too_many_failures_has_stopped_and_says_why(self) -> None:
+        failing = Progress(4, parked={ORDER: 1}, counted=MOST_FAILED)
+        found = self.of(failing, failing, event(3, "failed", "KeyError: 'sku'"))
+        assert found.state == "stopped, its code fails: KeyError: 'sku'"
+        stopped, kept = troubles([found])
+        assert (stopped.what, stopped.still) == ("view.order", True)
+        assert "6 events behind, stopped, its code fails: KeyError: 'sku'" in stopped.why
+        assert (kept.what, kept.still, kept.since) == ("what view.order has parked", False, START)
+
+    def test_one_that_moves_in_spite_of_failures_has_not_stopped(self) -> None:
+        failing = Progress(4, parked={ORDER: 1}, counted=MOST_FAILED)
+        found = self.of(failing, failing._replace(position=5), event(3, "failed", "KeyError: 'sku'"))
+        assert (found.state, found.parked, found.reason) == ("catches up", 1, "KeyError: 'sku'")
+
+    def test_one_that_nobody_reads_is_in_trouble_even_without_lag(self) -> None:
+        found = self.of(Progress(10), Progress(10), unread=(0, 1))
+        assert found.state == "not read by any worker in partitions 0, 1"
+        assert [each.still for each in troubles([found])] == [True]
