@@ -28,10 +28,12 @@ from schemas.event import Event
 from schemas.order import OrderPlaced
 from streams.engine import feed as engine
 from streams.engine.batch import Place
-from streams.engine.consumer import Reaction
+from streams.engine.consumer import Reaction, consumer_id
 from streams.engine.feed import Feed
+from streams.engine.rehearsal import Rehearsal
+from streams.engine.stores import LaneId, Request
 from streams.engine.stores.postgres import PostgresStore
-from tests.events import CODEC, START, batch, batch_of, life, newer
+from tests.events import CODEC, START, batch, batch_of, life, newer, record
 
 every_reaction = pytest.mark.parametrize("reaction", reactions().values(), ids=lambda reaction: reaction.name)
 
@@ -49,6 +51,7 @@ class Service:
         self._admin = psycopg2.connect(layout.database_url("admin", DATABASE))
         self._admin.autocommit = True
         self._mine = uuid4().hex[:12]
+        self.url = layout.database_url(reaction.service, DATABASE)
 
     def life(self) -> list[Event]:
         """A life of a new aggregate in the reaction's topic."""
@@ -68,8 +71,7 @@ class Service:
 
     def feed(self) -> Feed:
         """As a new worker has it."""
-        url = self._layout.database_url(self.reaction.service, DATABASE)
-        feed = Feed("test", [self.reaction], PostgresStore(url, [self.reaction]), CODEC)
+        feed = Feed("test", [self.reaction], PostgresStore(self.url, [self.reaction]), CODEC)
         feed.assign([Place(self.reaction.topic, 0)])
         return feed
 
@@ -142,6 +144,24 @@ def layout(stack: Stack) -> Layout:
 def service(layout: Layout, reaction: Reaction) -> Iterator[Service]:
     with closing(Service(layout, reaction)) as service:
         yield service
+
+
+@every_reaction
+def test_a_rehearsal_tells_what_a_retry_would_do_and_leaves_nothing(service: Service, reaction: Reaction) -> None:
+    events = service.life()
+    records = [newer(0, events[0], reaction.topic), *(record(n, event) for n, event in enumerate(events[1:], 1))]
+    service.feed().handle([batch_of(records, reaction.topic)])
+    before = (service.state(), service.parked(), service.position())
+    store = PostgresStore(service.url, [service.reaction])
+    request = Request("1", LaneId(consumer_id(service.reaction), 0), "retry", events[0].key)
+    with store.rehearsing():
+        rehearsal = Rehearsal(store, request, store.apply)
+        feed = Feed("rehearsal", [service.reaction], rehearsal, CODEC)
+        feed.assign([Place(reaction.topic, 0)])
+        # By now this code knows what the first one is.
+        feed.carry_out(lambda _, offsets: [record(n, events[n]) for n in offsets])
+    assert [offset for write in rehearsal.writes for offset in write.unparked] == list(range(len(events)))
+    assert (service.state(), service.parked(), service.position()) == before
 
 
 @every_reaction
