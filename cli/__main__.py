@@ -211,72 +211,14 @@ def chaos(
 
     stack = _stack(port if here else port + CHAOS_PORTS_ABOVE)
     console.chaos(stack, minutes, seed, here=here, as_json=as_json)
-parked = typer.Typer(
-    no_args_is_help=True, help="Look at events that could not be applied, and have them tried again: see docs/parked.md."
-)
-cli.add_typer(parked, name="parked")
-ConsumerName = Annotated[str, typer.Argument(help="A view, table or reaction, such as view.order or just order.")]
-Key = Annotated[str, typer.Argument(help="The aggregate's id, as `list` names it.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why, for whoever looks at it later.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")]
 
 
-@parked.command(name="list")
-def list_parked(
-    consumer: Annotated[str | None, typer.Argument(help="A view, table or reaction; all when left out.")] = None,
-    port: Port = DEFAULT_PORT,
-    as_json: Json = False,
-) -> None:
-    """List what is parked, by consumer and aggregate."""
-    from cli import parked as console
+@cli.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
+def parked(context: typer.Context, port: Port = DEFAULT_PORT) -> None:
+    """Look at events that could not be applied, have them tried again, or give them up: list, show, retry, drop, pass."""
+    from cli import operations as console
 
-    console.listed(_stack(port), consumer, as_json=as_json)
-
-
-@parked.command()
-def show(consumer: ConsumerName, key: Key, port: Port = DEFAULT_PORT, as_json: Json = False) -> None:
-    """Show an aggregate's parked events, and what their records say."""
-    from cli import parked as console
-
-    console.show(_stack(port), consumer, key, as_json=as_json)
-
-
-@parked.command()
-def retry(
-    consumer: ConsumerName,
-    key: Annotated[str | None, typer.Argument(help="The aggregate's id.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="All aggregates of the consumer.")] = False,
-    dry_run: DryRun = False,
-    port: Port = DEFAULT_PORT,
-    as_json: Json = False,
-) -> None:
-    """Have parked events tried again, in order; exit 1 if some still fail."""
-    from cli import parked as console
-
-    console.retry(_stack(port), consumer, key, every=every, dry_run=dry_run, as_json=as_json)
-
-
-@parked.command()
-def drop(
-    consumer: ConsumerName,
-    key: Key,
-    reason: Reason,
-    dry_run: DryRun = False,
-    port: Port = DEFAULT_PORT,
-    as_json: Json = False,
-) -> None:
-    """Drop the event that the others of its aggregate wait for; it counts as seen, and they are applied."""
-    from cli import parked as console
-
-    console.drop(_stack(port), consumer, key, reason, dry_run=dry_run, as_json=as_json)
-
-
-@parked.command(name="pass")
-def pass_by(consumer: ConsumerName, reason: Reason, port: Port = DEFAULT_PORT, as_json: Json = False) -> None:
-    """Let a consumer that has stopped go on: what its code fails on is parked, and counts no longer."""
-    from cli import parked as console
-
-    console.pass_by(_stack(port), consumer, reason, as_json=as_json)
+    console.parked(_stack(port), context.args)
 
 
 @cli.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, NoReturn, TypeVar
 
@@ -22,7 +22,7 @@ def load(stack: Stack, orders: int, rate: str, *, as_json: bool) -> None:
     """Places baskets."""
     from demo.load import load
 
-    loaded = do(stack, lambda: load(orders, _per_s(rate)))
+    loaded = _do(stack, lambda: load(orders, _per_s(rate)))
     if as_json:
         typer.echo(json.dumps(asdict(loaded)))
         return
@@ -36,7 +36,7 @@ def verify(stack: Stack, *, as_json: bool) -> None:
     """Compares PostgreSQL with everything made from it; exits 1 if there is any difference."""
     from ops.verify import verify
 
-    verified = do(stack, verify)
+    verified = _do(stack, verify)
     if as_json:
         differences = [difference._asdict() for difference in verified.differences]
         by_consumer = {
@@ -79,10 +79,10 @@ def rebuild(stack: Stack, name: str, workers: int, *, accept_differences: bool, 
 
     names = list(rebuildable()) if name == "all" else [name]
     if not set(names) <= set(rebuildable()):
-        fail(
+        _fail(
             f"there is no view or table {name!r}: there are {', '.join(rebuildable())}, or all of them with `all`"
         )
-    rebuilt = do(stack, lambda: {each: one(each) for each in names})
+    rebuilt = _do(stack, lambda: {each: one(each) for each in names})
     if as_json:
         typer.echo(json.dumps({name: asdict(each) for name, each in rebuilt.items()}))
     else:
@@ -96,7 +96,19 @@ def rebuild(stack: Stack, name: str, workers: int, *, accept_differences: bool, 
             table.add_row(rebuilt_name, *figures)
         output.print(table, highlight=False)
     if not accept_differences and not all(each.identical for each in rebuilt.values()):
-        fail("what is not identical did not go live: see `./marea verify`, or use --accept-differences")
+        _fail("what is not identical did not go live: see `./marea verify`, or use --accept-differences")
+
+
+def parked(stack: Stack, arguments: Sequence[str]) -> None:
+    """What `python -m ops parked` does, on this stack."""
+    from ops.parked_commands import app
+
+    def work() -> None:
+        app(list(arguments), prog_name="marea parked")
+
+    if not arguments or "--help" in arguments:
+        work()  # which needs no stack
+    _do(stack, work)
 
 
 def demo(stack: Stack, orders: int, *, once: bool, as_json: bool) -> None:
@@ -117,10 +129,10 @@ def demo(stack: Stack, orders: int, *, once: bool, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def do(stack: Stack, work: Callable[[], _T]) -> _T:
+def _do(stack: Stack, work: Callable[[], _T]) -> _T:
     """Does work that needs the stack to be up."""
     if not stack.supervisor.is_running():
-        fail(f"the stack on port {stack.layout.port} is not up: start it with ./marea up")
+        _fail(f"the stack on port {stack.layout.port} is not up: start it with ./marea up")
     os.environ.update(stack.layout.environment)
     return _catching(work)
 
@@ -130,19 +142,17 @@ def _catching(work: Callable[[], _T]) -> _T:
     from demo.placing import LoadFailed
     from local.program import PortTaken
     from ops.comparisons import CannotVerify
-    from ops.parked import NotCarriedOut, NotParked
     from ops.rebuild import RebuildFailed
 
     try:
         return work()
-    except (LoadFailed, RebuildFailed, CannotVerify, NotStarted, PortTaken, NotParked, NotCarriedOut) as error:
-        fail(str(error))
+    except (LoadFailed, RebuildFailed, CannotVerify, NotStarted, PortTaken) as error:
+        _fail(str(error))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
 
-def fail(text: str) -> NoReturn:
-    """Says what is wrong, and ends with exit code 1."""
+def _fail(text: str) -> NoReturn:
     errors.print(f"marea: {text}", style="red", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(1)
 
@@ -159,7 +169,7 @@ def _per_s(rate: str) -> float | None:
     except ValueError:
         per_s = 0.0
     if per_s <= 0:
-        fail(f"--rate is {rate!r}: give orders a second, such as 500, or max")
+        _fail(f"--rate is {rate!r}: give orders a second, such as 500, or max")
     return per_s
 
 

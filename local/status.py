@@ -14,6 +14,7 @@ from local.program import Program
 from local.stack import Stack
 from ops import consumers, health
 from ops.consumers import Fare
+from ops.positions import UNANSWERED, said
 from ops.relay import relays
 from ops.trouble import Trouble, verdict
 
@@ -91,5 +92,5 @@ def _reasons(programs: Sequence[Program]) -> dict[str, str]:
 def _fares() -> list[Fare] | str:
     try:
         return consumers.fares()
-    except consumers.UNANSWERED as error:
-        return consumers.said(error)
+    except UNANSWERED as error:
+        return said(error)

@@ -38,6 +38,14 @@ def relay() -> None:
     relay.register_connectors()
 
 
+@cli.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
+def parked(context: typer.Context) -> None:
+    """Look at events that could not be applied, have them tried again, or give them up: see docs/parked.md."""
+    from ops.parked_commands import app
+
+    app(context.args, prog_name="python -m ops parked")
+
+
 @cli.command()
 def keep() -> None:
     """Keep house until told to end: outbox partitions, connectors and slots."""

@@ -6,17 +6,12 @@ from datetime import datetime
 from time import monotonic, sleep
 from typing import Any
 
-from clickhouse_connect.driver.exceptions import Error as ClickHouseError
-from confluent_kafka import KafkaException
-from psycopg2 import Error as PostgreSQLError
-from redis.exceptions import RedisError
-
 from api.services import consumers, topics
 from kernel import settings
 from kernel.kafka import admin_client
 from ops.barrier import topic_ends
 from ops.parked import Aggregate, Desk
-from ops.positions import progress
+from ops.positions import UNANSWERED, progress, said
 from ops.trouble import Trouble
 from streams.engine.batch import Place
 from streams.engine.consumer import consumer_id
@@ -28,8 +23,6 @@ from streams.feeds import feeds
 STANDS_S = 3.0
 #: Seconds between two looks at positions, and that the broker may take to answer.
 _PAUSE_S, _TIMEOUT_S = 0.5, 10
-#: What stores and brokers raise that do not answer.
-UNANSWERED = (PostgreSQLError, RedisError, ClickHouseError, KafkaException, OSError)
 
 #: By consumer, by partition.
 Positions = Mapping[str, Mapping[int, Progress]]
@@ -129,11 +122,6 @@ def look() -> list[Trouble]:
         return troubles(fares())
     except UNANSWERED as error:
         return [Trouble("the consumers", f"their state is not known: {said(error)}")]
-
-
-def said(error: Exception) -> str:
-    """An error in one line."""
-    return f"{type(error).__name__}: {error}".strip().partition("\n")[0]
 
 
 def _troubles(each: Fare) -> Iterator[Trouble]:

@@ -226,8 +226,8 @@ class Desk:
             feed.assign([aggregate.place])
             feed.carry_out(partial(fetch, settings.kafka()))
         gone = {offset for write in rehearsal.writes for offset in write.unparked}
-        [reason] = [one.reason for write in rehearsal.writes for one in write.parked] or [aggregate.head.reason]
-        return _outcome(aggregate, gone, request.offset, len(aggregate.events) - len(gone), reason)
+        reasons = [one.reason for write in rehearsal.writes for one in write.parked] or [aggregate.head.reason]
+        return _outcome(aggregate, gone, request.offset, len(aggregate.events) - len(gone), reasons[-1])
 
     def _lanes(self, consumer: str) -> list[LaneId]:
         return [LaneId(consumer, partition) for partition in range(settings.partitions())]

@@ -2,6 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 
+from clickhouse_connect.driver.exceptions import Error as ClickHouseError
+from confluent_kafka import KafkaException
+from psycopg2 import Error as PostgreSQLError
+from redis.exceptions import RedisError
+
 from api.services import services, tables, views
 from kernel import settings
 from streams.engine.consumer import Table, View, consumer_id
@@ -10,6 +15,14 @@ from streams.engine.stores.clickhouse import generation_table, live_generations
 from streams.engine.stores.postgres import stored_progress
 from streams.engine.stores.redis import connect as connect_redis
 from streams.engine.stores.redis import live_progress
+
+#: What stores and brokers raise that do not answer.
+UNANSWERED = (PostgreSQLError, RedisError, ClickHouseError, KafkaException, OSError)
+
+
+def said(error: Exception) -> str:
+    """An error in one line."""
+    return f"{type(error).__name__}: {error}".strip().partition("\n")[0]
 
 
 def progress() -> Mapping[str, Mapping[int, Progress]]:
