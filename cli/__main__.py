@@ -215,7 +215,7 @@ def chaos(
 
 @cli.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
 def parked(context: typer.Context, port: Port = DEFAULT_PORT) -> None:
-    """Look at events that could not be applied, have them tried again, or give them up: list, show, retry, drop, pass."""
+    """Look at events that could not be applied, have them tried again, or give them up: list, show, ..."""
     from cli import operations as console
 
     console.parked(_stack(port), context.args)

@@ -22,7 +22,7 @@ from streams.engine.feed import Feed
 from streams.engine.lane import MOST_FAILED
 from streams.engine.rehearsal import Rehearsal
 from streams.engine.source import fetch
-from streams.engine.stores import Action, LaneId, Parked, Request, Store
+from streams.engine.stores import Action, Dropped, LaneId, Parked, Request, Store
 from streams.engine.stores.postgres import PostgresStore
 from streams.feeds import feeds, open_store
 
@@ -156,6 +156,16 @@ class Desk:
     def drop(self, aggregate: Aggregate, reason: str) -> list[Outcome]:
         """Has the event dropped that the others wait for, and these applied. Raises NotCarriedOut."""
         return self._ask([(aggregate, _request(aggregate, "drop", reason))])
+
+    def dropped(self, names: Iterable[str] | None = None) -> list[tuple[LaneId, int, Dropped]]:
+        """What operators have dropped, of all consumers unless told which: where, at which offset, why and when."""
+        return [
+            (lane, offset, fact)
+            for name in (self._consumers if names is None else names)
+            for lane, progress in self._store(name).progress(self._lanes(name)).items()
+            if progress.dropped
+            for offset, fact in sorted(self._store(name).dropped(lane).items())
+        ]
 
     def rehearse_retry(self, aggregate: Aggregate) -> Outcome:
         """What a retry would do."""

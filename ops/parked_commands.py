@@ -28,6 +28,7 @@ app = typer.Typer(
     help="Look at events that could not be applied, have them tried again, or give them up: see docs/parked.md.",
 )
 Consumer = Annotated[str, typer.Argument(help="A view, table or reaction: view.order, or just order.")]
+AnyConsumer = Annotated[str | None, typer.Argument(help="A view, table or reaction; all when left out.")]
 Key = Annotated[str, typer.Argument(help="The aggregate's id, as `list` names it.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why, for whoever looks at it later.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")]
@@ -35,10 +36,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text."
 
 
 @app.command(name="list")
-def list_parked(
-    consumer: Annotated[str | None, typer.Argument(help="A view, table or reaction; all when left out.")] = None,
-    as_json: Json = False,
-) -> None:
+def list_parked(consumer: AnyConsumer = None, as_json: Json = False) -> None:
     """List what is parked, by consumer and aggregate."""
     found = _at_desk(lambda desk: desk.aggregates([desk.find(consumer)] if consumer else None))
     if as_json:
@@ -54,6 +52,20 @@ def list_parked(
         cells = (one.lane.consumer, one.key, f"{len(one.events):,}", f"{head.since:%F %T}", head.cause, head.reason)
         table.add_row(*map(escape, cells))
     output.print(table, highlight=False)
+
+
+@app.command()
+def dropped(consumer: AnyConsumer = None, as_json: Json = False) -> None:
+    """List what has been dropped, when and why."""
+    found = _at_desk(lambda desk: desk.dropped([desk.find(consumer)] if consumer else None))
+    if as_json:
+        facts = [{**lane._asdict(), "offset": offset, **fact._asdict()} for lane, offset, fact in found]
+        typer.echo(json.dumps(facts, default=str))
+        return
+    for lane, offset, fact in found:
+        typer.echo(f"{lane.consumer}, partition {lane.partition}, offset {offset}: {fact.reason} ({fact.at:%F %T})")
+    if not found:
+        typer.echo("Nothing has been dropped.")
 
 
 @app.command()

@@ -157,6 +157,8 @@ def test_records_that_are_no_events_are_parked_and_dropped_and_live_equals_rebui
             dropped = marea(stack, "parked", "drop", reader, name, "--reason", "not ours")
             assert (dropped.returncode, "dropped 1 event" in dropped.stdout) == (0, True), dropped
     assert all(parked_of(reader) == [] for reader in READERS)
+    facts = json.loads(marea(stack, "parked", "dropped", "view.order", "--json").stdout)
+    assert [fact["reason"] for fact in facts] == ["not ours"] * len(names)
     assert verify().differences == []
     assert rebuild("order").identical
     assert rebuild("orders").identical
