@@ -1,10 +1,14 @@
 """What is said of parked events and of consumers that stand still, and what a rehearsal leaves: nothing."""
 
+from collections.abc import Callable, Sequence
+
 import pytest
 
 from api.services import consumers, tables, views
+from ops import parked as operators
 from ops.consumers import Fare, fare, troubles
-from ops.parked import Aggregate, Desk, NotParked, Outcome
+from ops.parked import Aggregate, Desk, NotCarriedOut, NotParked, Outcome
+from streams.engine.batch import Record
 from streams.engine.consumer import Table, View, consumer_id
 from streams.engine.feed import Feed
 from streams.engine.lane import MOST_FAILED
@@ -64,6 +68,71 @@ class TestNames:
     def test_what_there_is_not_is_told_with_what_there_is(self) -> None:
         with pytest.raises(NotParked, match=r"there is no consumer 'nobody': there are .*view\.order"):
             Desk().find("nobody")
+
+
+class Owned(MemoryStore):
+    """A store whose partitions have an owner that carries out what is asked for; when there is none, nothing is done."""
+
+    owner: Callable[[], None] | None = None
+
+    def requests(self, lanes: Sequence[LaneId]) -> list[Request]:
+        owner, self.owner = self.owner, None
+        if owner:
+            owner()
+        return super().requests(lanes)
+
+
+class TestRequests:
+    """What operators want is left with the owner, and they hear what became of it."""
+
+    RECORDS = (record(0, ORDERS[0]), newer(1, ORDERS[1], TOPIC), record(2, ORDERS[2]))
+
+    @pytest.fixture
+    def store(self, monkeypatch: pytest.MonkeyPatch) -> Owned:
+        monkeypatch.setenv("MAREA_PARTITIONS", "2")
+        monkeypatch.setattr(operators, "PATIENCE_S", 0.5)
+        store = Owned()
+        monkeypatch.setattr(operators, "open_store", lambda feed: store)
+        return store
+
+    def parked(self, store: Owned, records: Sequence[Record]) -> Aggregate:
+        """What is parked after the order's events; from then on the owner finds these records in the topic."""
+        feed = running(store)
+        feed.handle([batch_of(self.RECORDS, TOPIC)])
+        store.owner = lambda: feed.carry_out(fetching(records=records))
+        return Desk().aggregate("view.order", ORDER)
+
+    def test_a_retry_tells_how_many_events_were_applied(self, store: Owned) -> None:
+        aggregate = self.parked(store, records_of(ORDERS))
+        [outcome] = Desk().retry([aggregate])
+        assert (outcome.applied, outcome.left, parked(store), store.asked) == (2, 0, [], [])
+
+    def test_a_retry_that_fails_again_tells_why(self, store: Owned) -> None:
+        aggregate = self.parked(store, self.RECORDS)
+        [outcome] = Desk().retry([aggregate])
+        assert (outcome.applied, outcome.left) == (0, 2)
+        assert outcome.reason == "the running code does not know SomethingNew"
+
+    def test_a_drop_gives_up_the_head_and_applies_the_rest(self, store: Owned) -> None:
+        aggregate = self.parked(store, self.RECORDS)
+        [outcome] = Desk().drop(aggregate, "not ours")
+        assert (outcome.dropped, outcome.applied, outcome.left) == (1, 1, 0)
+        assert [(lane, offset, fact.reason) for lane, offset, fact in Desk().dropped(["view.order"])] == [
+            (LANE, 1, "not ours")
+        ]
+
+    def test_a_request_that_nobody_carries_out_is_said_and_stays(self, store: Owned) -> None:
+        aggregate = self.parked(store, [])
+        store.owner = None
+        with pytest.raises(NotCarriedOut, match=r"view\.order has not carried out 1 of 1 requests"):
+            Desk().retry([aggregate])
+        assert [request.action for request in store.asked] == ["retry"]
+
+    def test_only_a_consumer_that_has_stopped_can_be_let_past(self, store: Owned) -> None:
+        self.parked(store, [])
+        with pytest.raises(NotParked, match=r"view\.order has not stopped"):
+            Desk().pass_by("view.order", "a reason")
+        assert store.asked == []
 
 
 class TestRehearsals:
