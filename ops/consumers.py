@@ -160,10 +160,11 @@ def _unread() -> dict[str, list[Place]]:
     """By feed, the partitions that are assigned to nobody."""
     topics_of = {name: {str(each.topic) for each in mine} for name, (mine, _) in feeds().items()}
     groups = {f"marea.{name}": name for name in topics_of}
-    described = admin_client(settings.kafka()).describe_consumer_groups(list(groups), request_timeout=_TIMEOUT_S)
+    kafka = admin_client(settings.kafka())  # kept: without it nobody would answer
     found: dict[str, list[Place]] = {}
-    for group, answer in described.items():
-        read = {Place(at.topic, at.partition) for each in answer.result().members for at in each.assignment.topic_partitions}
+    for group, answer in kafka.describe_consumer_groups(list(groups), request_timeout=_TIMEOUT_S).items():
+        members = answer.result(2 * _TIMEOUT_S).members
+        read = {Place(at.topic, at.partition) for each in members for at in each.assignment.topic_partitions}
         wanted = {Place(topic, p) for topic in topics_of[groups[group]] for p in range(settings.partitions())}
         found[groups[group]] = sorted(wanted - read)
     return found
