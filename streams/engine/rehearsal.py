@@ -18,7 +18,7 @@ from streams.engine.stores import (
 Try = Callable[[Sequence[Write]], dict[LaneId, Exception]]
 
 
-class Rehearsal(Store):
+class Rehearsal:
     """A store as a feed needs it for one request. `writes` are those that would have been kept."""
 
     def __init__(self, store: Store, request: Request, attempt: Try = lambda writes: {}) -> None:
@@ -30,6 +30,10 @@ class Rehearsal(Store):
         """As it is; but nothing is to be tried again beside the request."""
         found = self._store.progress(lanes)
         return {lane: progress._replace(untried=frozenset()) for lane, progress in found.items()}
+
+    def positions(self, lanes: Sequence[LaneId]) -> dict[LaneId, int]:
+        """As they are."""
+        return self._store.positions(lanes)
 
     def read(self, wanted: Mapping[LaneId, Wanted]) -> Mapping[LaneId, Known]:
         """As it is."""
