@@ -22,7 +22,7 @@ from streams.feeds import feeds
 #: Seconds for which a position has to stay where it is, with events behind it, to be said to stand still.
 STANDS_S = 3.0
 #: Seconds between two looks at positions, and that the broker may take to answer.
-_PAUSE_S, _TIMEOUT_S = 0.5, 10
+_PAUSE_S, _TIMEOUT_S = 1.5, 10
 
 #: By consumer, by partition.
 Positions = Mapping[str, Mapping[int, Progress]]
@@ -139,7 +139,7 @@ def _ends() -> dict[str, dict[int, int]]:
 
 
 def _until_moved(before: Positions, ends: Mapping[str, Mapping[int, int]]) -> Positions:
-    """Looks again until every partition that lags has moved, for STANDS_S at most."""
+    """Looks again until every partition that lags has moved, for STANDS_S at most: each look costs the stores some."""
     topic_of = {consumer_id(consumer): consumer.topic for consumer in consumers()}
     lagging = {
         (name, partition): at.position

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from time import monotonic
 
 import psycopg2
 
@@ -12,8 +13,11 @@ from ops import chores, consumers, outboxes, relay
 from ops.databases import admin
 from ops.trouble import Trouble
 
+Look = Callable[[], list[Trouble]]
+Looks = Mapping[str, Look]
+
 #: Every look gives what it finds. One that can't is a trouble itself, by this name.
-LOOKS: Mapping[str, Callable[[], list[Trouble]]] = {
+LOOKS: Looks = {
     "the relay": relay.look,
     "the outboxes": outboxes.look,
     "the consumers": consumers.look,
@@ -23,7 +27,21 @@ _FORGET = "DELETE FROM ops.trouble WHERE what <> ALL (%s)"
 _NOTE = "INSERT INTO ops.trouble (what, since) SELECT unnest(%s::text[]), %s ON CONFLICT DO NOTHING"
 
 
-def troubles(looks: Mapping[str, Callable[[], list[Trouble]]] = LOOKS) -> list[Trouble]:
+def rarely(look: Look, every_s: float) -> Look:
+    """A look that costs much, taken again only after so many seconds; till then it gives what it found."""
+    found: list[Trouble] = []
+    due_at = monotonic()
+
+    def remembered() -> list[Trouble]:
+        nonlocal found, due_at
+        if monotonic() >= due_at:
+            found, due_at = look(), monotonic() + every_s
+        return found
+
+    return remembered
+
+
+def troubles(looks: Looks = LOOKS) -> list[Trouble]:
     """Everything that stands still or needs attention now."""
     found = [trouble for name, look in looks.items() for trouble in _look(name, look)]
     try:
@@ -33,9 +51,9 @@ def troubles(looks: Mapping[str, Callable[[], list[Trouble]]] = LOOKS) -> list[T
     return [trouble if trouble.since else replace(trouble, since=since.get(trouble.what)) for trouble in found]
 
 
-def note_troubles() -> None:
+def note_troubles(looks: Looks = LOOKS) -> None:
     """Notes what stands still now, so that one can tell since when; and forgets what does not any more."""
-    names = [trouble.what for trouble in troubles()]
+    names = [trouble.what for trouble in troubles(looks)]
     with admin(settings.admin_database_url()) as cursor:
         cursor.execute(_FORGET, (names,))
         cursor.execute(_NOTE, (names, datetime.now(UTC)))

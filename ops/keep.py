@@ -3,9 +3,13 @@
 import logging
 import signal
 import threading
+from functools import partial
 
-from ops import chores, health, outboxes, relay
+from ops import chores, consumers, health, outboxes, relay
 from ops.chores import Chore
+
+#: Seconds between looks at all consumers, which cost their stores some work.
+_CONSUMERS_S = 30.0
 
 
 def keep() -> None:
@@ -14,9 +18,10 @@ def keep() -> None:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
+    looks = {**health.LOOKS, "the consumers": health.rarely(consumers.look, _CONSUMERS_S)}
     work = (
         Chore("partitions", 3_600, outboxes.keep_partitions),
         Chore("relay", 5, relay.Mender().mend),
-        Chore("troubles", 5, health.note_troubles),
+        Chore("troubles", 5, partial(health.note_troubles, looks)),
     )
     chores.run(work, ended)

@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from ops import health
 from ops.chores import backoff_s
 from ops.outboxes import days_ahead
 from ops.trouble import Trouble, verdict
@@ -43,3 +44,19 @@ def test_days_ahead_are_counted_up_to_the_first_that_is_missing() -> None:
     assert days_ahead(days, today) == 1
     assert days_ahead([], today) == -1
     assert days_ahead([date(2020, 1, 1)], today) == -1
+
+
+def test_a_look_that_costs_much_is_taken_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = 0.0
+    monkeypatch.setattr(health, "monotonic", lambda: seconds)
+    looks: list[float] = []
+
+    def look() -> list[Trouble]:
+        looks.append(seconds)
+        return [Trouble("view.order", f"at {seconds:.0f}")]
+
+    rarely = health.rarely(look, every_s=30)
+    for seconds in (0, 5, 29, 30, 35):
+        found = [trouble.why for trouble in rarely()]
+        assert found == ["at 0" if seconds < 30 else "at 30"]
+    assert looks == [0, 30]
