@@ -100,11 +100,12 @@ def _show_consumers(consumers: list[dict[str, Any]] | str) -> None:
     if isinstance(consumers, str):
         output.print(f"consumers: not known: {consumers}", style="yellow", markup=False, highlight=False)
         return
-    table = Table("consumer", Column("behind", justify="right"), Column("parked", justify="right"), "state", box=None)
+    figures = (Column(name, justify="right") for name in ("behind", "parked"))
+    table = Table(Column("consumer", no_wrap=True), *figures, "state", box=None)
     for each in consumers:
         style = "red" if each["stopped"] or each["stands"] or each["unread"] else "yellow" if each["parked"] else "green"
-        figures = (f"{each['lag']:,}", f"{each['parked']:,}")
-        table.add_row(each["name"], *figures, f"[{style}]{escape(each['state'])}[/{style}]")
+        numbers = (f"{each['lag']:,}", f"{each['parked']:,}")
+        table.add_row(each["name"], *numbers, f"[{style}]{escape(each['state'])}[/{style}]")
     output.print(table, highlight=False)
 
 

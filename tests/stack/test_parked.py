@@ -34,7 +34,7 @@ READERS = [consumer_id(each) for each in consumers() if each.topic == order.TOPI
 WORKERS = ("worker-1", "worker-2")
 #: Orders that are accepted before and after something happens.
 BEFORE, AFTER = 40, 40
-BAD_WORKER = (sys.executable, "-m", "faust", "-A", "tests.stack.bad_app", "worker", "-l", "warning", "--without-web")
+BAD_WORKER = (sys.executable, "-m", "faust", "-A", "tests.stack.bad_app", "worker", "-l", "warn", "--without-web")
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +61,14 @@ def parked_of(consumer: str) -> list[Aggregate]:
 
 
 @contextmanager
-def bad_deploy(stack: Stack) -> Iterator[None]:
+def bad_deploy(stack: Stack) -> Iterator[subprocess.Popen[bytes]]:
     """Other workers instead of the shipped ones, whose reaction raises."""
     for worker in WORKERS:
         stack.stop(worker)
     environment = {**os.environ, **stack.layout.environment}
     with subprocess.Popen(BAD_WORKER, cwd=ROOT, env=environment) as process:
         try:
-            yield
+            yield process
         finally:
             process.terminate()
             process.wait(60)
@@ -79,8 +79,9 @@ def test_a_deploy_with_a_bug_stops_its_consumer_visibly_and_after_the_fix_all_go
 ) -> None:
     shop, first = Shop(), len(buyers.accepted)
     buyers.await_more(BEFORE)
-    with bad_deploy(stack):
-        eventually(lambda: len(how(REACTION).stopped) == settings.partitions())
+    with bad_deploy(stack) as worker:
+        eventually(lambda: worker.poll() or len(how(REACTION).stopped) == settings.partitions())
+        assert worker.poll() is None
         buyers.await_more(AFTER)
         failed = [one for aggregate in parked_of(REACTION) for one in aggregate.events if one.cause == "failed"]
         assert len(failed) == MOST_FAILED * settings.partitions(), "it did not park the whole topic"
@@ -100,10 +101,10 @@ def test_a_deploy_with_a_bug_stops_its_consumer_visibly_and_after_the_fix_all_go
     assert (tried.returncode, tried.stdout.count("would have applied")) == (0, len(before)), tried
     assert parked_of(REACTION) == before
 
-    for worker in WORKERS:
-        stack.start(worker)
-    for worker in WORKERS:
-        stack.wait_ready(worker)
+    for name in WORKERS:
+        stack.start(name)
+    for name in WORKERS:
+        stack.wait_ready(name)
     buyers.await_more(AFTER)
     buyers.check(first)
     assert parked_of(REACTION) == []
