@@ -61,10 +61,22 @@ def parked_of(consumer: str) -> list[Aggregate]:
 
 
 @contextmanager
-def bad_deploy(stack: Stack) -> Iterator[subprocess.Popen[bytes]]:
-    """Other workers instead of the shipped ones, whose reaction raises."""
-    for worker in WORKERS:
-        stack.stop(worker)
+def without_workers(stack: Stack) -> Iterator[None]:
+    """The shipped workers are stopped, for as long as a `with` lasts."""
+    for name in WORKERS:
+        stack.stop(name)
+    try:
+        yield
+    finally:
+        for name in WORKERS:
+            stack.start(name)
+        for name in WORKERS:
+            stack.wait_ready(name)
+
+
+@contextmanager
+def bad_worker(stack: Stack) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker whose reaction raises."""
     environment = {**os.environ, **stack.layout.environment}
     with subprocess.Popen(BAD_WORKER, cwd=ROOT, env=environment) as process:
         try:
@@ -79,32 +91,28 @@ def test_a_deploy_with_a_bug_stops_its_consumer_visibly_and_after_the_fix_all_go
 ) -> None:
     shop, first = Shop(), len(buyers.accepted)
     buyers.await_more(BEFORE)
-    with bad_deploy(stack) as worker:
-        eventually(lambda: worker.poll() or len(how(REACTION).stopped) == settings.partitions())
-        assert worker.poll() is None
-        buyers.await_more(AFTER)
-        failed = [one for aggregate in parked_of(REACTION) for one in aggregate.events if one.cause == "failed"]
-        assert len(failed) == MOST_FAILED * settings.partitions(), "it did not park the whole topic"
+    with without_workers(stack):
+        with bad_worker(stack) as worker:
+            eventually(lambda: worker.poll() or len(how(REACTION).stopped) == settings.partitions())
+            assert worker.poll() is None
+            buyers.await_more(AFTER)
+            failed = [one for aggregate in parked_of(REACTION) for one in aggregate.events if one.cause == "failed"]
+            assert len(failed) == MOST_FAILED * settings.partitions(), "it did not park the whole topic"
 
-        said = marea(stack, "status", "--check", "--json")
-        assert said.returncode == 1
-        assert any(
-            each["what"] == REACTION and "KeyError: 'warehouse'" in each["sentence"]
-            for each in json.loads(said.stdout)["troubles"]
-        ), said
-        last = buyers.accepted[-1]
-        assert eventually(lambda: shop.get(f"/orders/{last}").ok), "other consumers go on"
+            said = marea(stack, "status", "--check", "--json")
+            assert said.returncode == 1
+            assert any(
+                each["what"] == REACTION and "KeyError: 'warehouse'" in each["sentence"]
+                for each in json.loads(said.stdout)["troubles"]
+            ), said
+            last = buyers.accepted[-1]
+            assert eventually(lambda: shop.get(f"/orders/{last}").ok), "other consumers go on"
 
-    # With no worker at all: this code would apply what is parked, and to say so changes nothing.
-    before = parked_of(REACTION)
-    tried = marea(stack, "parked", "retry", REACTION, "--all", "--dry-run")
-    assert (tried.returncode, tried.stdout.count("would have applied")) == (0, len(before)), tried
-    assert parked_of(REACTION) == before
-
-    for name in WORKERS:
-        stack.start(name)
-    for name in WORKERS:
-        stack.wait_ready(name)
+        # With no worker at all: this code would apply what is parked, and to say so changes nothing.
+        before = parked_of(REACTION)
+        tried = marea(stack, "parked", "retry", REACTION, "--all", "--dry-run")
+        assert (tried.returncode, tried.stdout.count("would have applied")) == (0, len(before)), tried
+        assert parked_of(REACTION) == before
     buyers.await_more(AFTER)
     buyers.check(first)
     assert parked_of(REACTION) == []
