@@ -8,7 +8,7 @@ from typing import Any
 
 from api.services import consumers, topics
 from kernel import settings
-from kernel.kafka import admin_client
+from kernel.kafka import admin_client, describe_groups
 from ops.barrier import topic_ends
 from ops.parked import Aggregate, Desk
 from ops.positions import UNANSWERED, progress, said
@@ -160,11 +160,10 @@ def _unread() -> dict[str, list[Place]]:
     """By feed, the partitions that are assigned to nobody."""
     topics_of = {name: {str(each.topic) for each in mine} for name, (mine, _) in feeds().items()}
     groups = {f"marea.{name}": name for name in topics_of}
-    kafka = admin_client(settings.kafka())  # kept: without it nobody would answer
     found: dict[str, list[Place]] = {}
-    for group, answer in kafka.describe_consumer_groups(list(groups), request_timeout=_TIMEOUT_S).items():
-        members = answer.result(2 * _TIMEOUT_S).members
-        read = {Place(at.topic, at.partition) for each in members for at in each.assignment.topic_partitions}
+    for group, described in describe_groups(settings.kafka(), list(groups), _TIMEOUT_S).items():
+        assigned = [at for each in described.members for at in each.assignment.topic_partitions]
+        read = {Place(at.topic, at.partition) for at in assigned}
         wanted = {Place(topic, p) for topic in topics_of[groups[group]] for p in range(settings.partitions())}
         found[groups[group]] = sorted(wanted - read)
     return found

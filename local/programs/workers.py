@@ -5,7 +5,7 @@ from importlib.metadata import version
 
 from confluent_kafka import KafkaException
 
-from kernel.kafka import admin_client
+from kernel.kafka import describe_groups
 from local.layout import PARTITIONS, Layout
 from local.program import NotReady, Program
 from local.programs.services import manifests
@@ -36,10 +36,9 @@ def _program(layout: Layout, name: str) -> Program:
 def _check(layout: Layout) -> None:
     """A worker has no port of its own. All are ready when every partition of every feed is being read."""
     groups = {f"marea.{name}": {each.topic for each in consumers} for name, (consumers, _) in feeds().items()}
-    admin = admin_client(layout.address("kafka"))
     try:
-        for name, described in admin.describe_consumer_groups(list(groups), request_timeout=5).items():
-            members = described.result().members
+        for name, described in describe_groups(layout.address("kafka"), list(groups), timeout_s=5).items():
+            members = described.members
             read = {(at.topic, at.partition) for each in members for at in each.assignment.topic_partitions}
             wanted = {(topic, partition) for topic in groups[name] for partition in range(PARTITIONS)}
             if read != wanted or len(members) < layout.workers:
