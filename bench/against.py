@@ -50,12 +50,8 @@ def compare(commit: str, port: int, runs: int, *, quick: bool = False) -> Compar
 
 def measure(target: Target, windows: Windows) -> dict[str, float]:
     """One run, on a stack that is emptied before and afterwards. Each begins with the same number of events."""
-    target.reset()
-    try:
-        target.up()
+    with target.running():
         return _measure(Measures(target, windows), windows)
-    finally:
-        target.reset()
 
 
 def _measure(measures: Measures, windows: Windows) -> dict[str, float]:

@@ -58,14 +58,10 @@ def measure(port: int, *, quick: bool = False) -> dict[str, Any]:
     python = install()
     before = machine.measure()
     target = Target(ROOT, port)
-    target.reset()
-    try:
-        target.up()
+    with target.running():
         measures = Measures(target, QUICK if quick else WINDOWS)
         measures.fill()
         rounds = [_round(target, python, measures.order_events()) for _ in range(1 if quick else ROUNDS)]
-    finally:
-        target.reset()
     found = {name: _summary([each[name] for each in rounds]) for name in rounds[0]}
     return {**found, "machine": machine.summary(before, machine.measure())}
 

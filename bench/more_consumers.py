@@ -82,23 +82,16 @@ def stack_ms(saga: Saga) -> float:
 
 
 def _saga(target: Target, windows: Windows, more: More) -> Saga:
-    target.reset()
-    try:
-        target.up()
-        with ExitStack() as workers:
-            names = [name for name in target.programs() if name.startswith("worker")]
-            pids = [workers.enter_context(_in_place_of(target, name, more)) for name in names]
-            say(
-                f"{len(names)} workers with {more.folding} more folding and {more.ignoring} more ignoring views"
-            )
-            measures = Measures(target, windows, dict.fromkeys(pids, WORKERS))
-            measures.warm_java()
-            saga = measures.saga("two_lines")
-            measures.await_quiet()
-            _check(target, measures.partitions, more)
-            return saga
-    finally:
-        target.reset()
+    with target.running(), ExitStack() as workers:
+        names = [name for name in target.programs() if name.startswith("worker")]
+        pids = [workers.enter_context(_in_place_of(target, name, more)) for name in names]
+        say(f"{len(names)} workers with {more.folding} more folding and {more.ignoring} more ignoring views")
+        measures = Measures(target, windows, dict.fromkeys(pids, WORKERS))
+        measures.warm_java()
+        saga = measures.saga("two_lines")
+        measures.await_quiet()
+        _check(target, measures.partitions, more)
+        return saga
 
 
 def _check(target: Target, partitions: int, more: More) -> None:

@@ -30,16 +30,11 @@ def measure(port: int, *, quick: bool = False) -> dict[str, Any]:
     Raises what the stack, the load or a rebuild raises.
     """
     target = Target(ROOT, port)
+    windows, faust_events = (QUICK, _FAUST_EVENTS_QUICK) if quick else (Windows(), _FAUST_EVENTS)
     before = machine.measure()
-    target.reset()
-    try:
-        ready_s = target.up()
+    with target.running() as ready_s:
         say(f"ready after {ready_s:.1f} s")
-        measured = _measure(
-            target, QUICK if quick else Windows(), _FAUST_EVENTS_QUICK if quick else _FAUST_EVENTS
-        )
-    finally:
-        target.reset()
+        measured = _measure(target, windows, faust_events)
     return {**measured, "ready_s": round(ready_s, 1), "machine": machine.summary(before, machine.measure())}
 
 

@@ -7,8 +7,9 @@ listens where are read from what that leaves and says.
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from configparser import RawConfigParser
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,15 +35,16 @@ class Target:
     root: Path
     port: int
 
-    def up(self) -> float:
-        """Starts it; gives the seconds until all was ready, with those of the command itself."""
-        started = monotonic()
-        self.marea("up")
-        return monotonic() - started
-
-    def reset(self) -> None:
-        """Stops it and deletes its data."""
+    @contextmanager
+    def running(self) -> Iterator[float]:
+        """Starts it empty, and leaves nothing of it. Gives the seconds until all was ready, the command's own included."""
         self.marea("reset")
+        try:
+            started = monotonic()
+            self.marea("up")
+            yield monotonic() - started
+        finally:
+            self.marea("reset")
 
     def rebuild(self, view: str, workers: int) -> Mapping[str, Any]:
         """Rebuilds a view; gives what `./marea rebuild --json` says of it."""
