@@ -115,8 +115,11 @@ def load(
 
 @cli.command()
 def rebuild(
-    name: Annotated[str, typer.Argument(help="A view or table, or all.")],
+    name: Annotated[str, typer.Argument(help="A view or table, or all.")] = "all",
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that replay.")] = 2,
+    only_changed: Annotated[
+        bool, typer.Option("--changed", help="Those that other code has written to; they may differ.")
+    ] = False,
     accept_differences: Annotated[
         bool, typer.Option("--accept-differences", help="Go live even if it differs: the fold has changed.")
     ] = False,
@@ -126,7 +129,14 @@ def rebuild(
     """Make a view or table anew from its topic, beside the live one; compare them; switch readers over."""
     from cli import operations as console
 
-    console.rebuild(_stack(port), name, workers, accept_differences=accept_differences, as_json=as_json)
+    console.rebuild(
+        _stack(port),
+        name,
+        workers,
+        only_changed=only_changed,
+        accept_differences=accept_differences,
+        as_json=as_json,
+    )
 
 
 @cli.command()

@@ -15,8 +15,9 @@ from kernel import settings
 from local.layout import Layout
 from local.programs.clickhouse import curl_settings
 from local.stack import Report, Stack
+from ops.generations import rebuildable
 from ops.progress import Bar
-from ops.rebuild import Rebuilt, rebuild, rebuildable
+from ops.rebuild import Rebuilt, rebuild
 from ops.verify import Verified, verify
 from streams.engine.stores.clickhouse import connect
 

@@ -2,15 +2,18 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from local.stack import NotStarted, Stack
+
+if TYPE_CHECKING:
+    from ops.rebuild import Rebuilt
 
 output = Console()
 errors = Console(stderr=True)
@@ -63,10 +66,14 @@ def verify(stack: Stack, *, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def rebuild(stack: Stack, name: str, workers: int, *, accept_differences: bool, as_json: bool) -> None:
-    """Rebuilds one or all; exits 1 if one was not identical and so did not go live."""
+def rebuild(
+    stack: Stack, name: str, workers: int, *, only_changed: bool, accept_differences: bool, as_json: bool
+) -> None:
+    """Rebuilds what is meant; exits 1 if one was not identical and so did not go live."""
     from ops.progress import Bar
-    from ops.rebuild import Rebuilt, rebuild, rebuildable
+    from ops.rebuild import Rebuilt, chosen, rebuild
+
+    accepted = accept_differences or only_changed
 
     def one(name: str) -> Rebuilt:
         with Bar(f"Rebuilding {name}") as bar:
@@ -74,28 +81,17 @@ def rebuild(stack: Stack, name: str, workers: int, *, accept_differences: bool, 
                 name,
                 workers,
                 lambda _, done, total: bar.update(done, total=total),
-                accept_differences=accept_differences,
+                accept_differences=accepted,
             )
 
-    names = list(rebuildable()) if name == "all" else [name]
-    if not set(names) <= set(rebuildable()):
-        _fail(
-            f"there is no view or table {name!r}: there are {', '.join(rebuildable())}, or all of them with `all`"
-        )
-    rebuilt = _do(stack, lambda: {each: one(each) for each in names})
+    rebuilt = _do(stack, lambda: {each: one(each) for each in chosen(name, only_changed=only_changed)})
     if as_json:
         typer.echo(json.dumps({name: asdict(each) for name, each in rebuilt.items()}))
+    elif not rebuilt:
+        output.print("Every live view and table was written by just this code.")
     else:
-        table = Table("", "events", "events/s", "identical to the live one", box=None)
-        for rebuilt_name, each in rebuilt.items():
-            figures = (
-                f"{each.events:,}",
-                f"{each.events_per_s:,.0f}",
-                "yes" if each.identical else "[red]no[/red]",
-            )
-            table.add_row(rebuilt_name, *figures)
-        output.print(table, highlight=False)
-    if not accept_differences and not all(each.identical for each in rebuilt.values()):
+        output.print(_table_of(rebuilt), highlight=False)
+    if not accepted and not all(each.identical for each in rebuilt.values()):
         _fail("what is not identical did not go live: see `./marea verify`, or use --accept-differences")
 
 
@@ -109,6 +105,20 @@ def parked(stack: Stack, arguments: Sequence[str]) -> None:
     if not arguments or "--help" in arguments:
         work()  # which needs no stack
     _do(stack, work)
+
+
+def _table_of(rebuilt: "Mapping[str, Rebuilt]") -> Table:
+    table = Table("", "events", "events/s", "to the live one", "other columns", "behind at the switch", box=None)
+    for name, each in rebuilt.items():
+        table.add_row(
+            name,
+            f"{each.events:,}",
+            f"{each.events_per_s:,.0f}",
+            each.difference if each.identical else f"[red]{each.difference}[/red]",
+            ", ".join(each.changed_columns),
+            f"{each.behind:,} events, {1_000 * each.behind_s:,.0f} ms",
+        )
+    return table
 
 
 def demo(stack: Stack, orders: int, *, once: bool, as_json: bool) -> None:

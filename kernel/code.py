@@ -21,8 +21,9 @@ def fingerprint() -> str:
 
 @cache
 def fingerprint_of(module: str, extra: Path | None = None) -> str:
-    """Of one of our modules, with those of ours that it imports, and the schemas; and of one more file."""
-    files = {*_imported(module), *(ROOT / "schemas").rglob("*.avsc")}
+    """Of one of our modules, with those of ours that it imports, and the schemas beside them; and of one more file."""
+    files = _imported(module)
+    files |= {schema for path in files for schema in path.parent.glob("*.avsc")}
     return _digest(files | {extra} if extra else files)
 
 
@@ -34,12 +35,19 @@ def _imported(module: str) -> set[Path]:
         if path is None or path in found:
             continue
         found.add(path)
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.module:
-                left += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.Import):
-                left += [alias.name for alias in node.names]
+        left += _imports(path)
     return found
+
+
+@cache
+def _imports(path: Path) -> list[str]:
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+    return names
 
 
 def _path(module: str) -> Path | None:

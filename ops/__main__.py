@@ -1,5 +1,7 @@
 """`python -m ops COMMAND`: what production needs, told where things are by settings alone; see ARCHITECTURE.md."""
 
+from typing import Annotated
+
 import typer
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -48,10 +50,38 @@ def parked(context: typer.Context) -> None:
 
 @cli.command()
 def keep() -> None:
-    """Keep house until told to end: outbox partitions, connectors and slots."""
+    """Keep house until told to end: outbox partitions, connectors, slots, what rebuilds have left."""
     from ops import keep
 
     keep.keep()
+
+
+@cli.command()
+def rebuild(
+    name: Annotated[str, typer.Argument(help="A view or table, or all.")] = "all",
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that replay.")] = 2,
+    only_changed: Annotated[
+        bool, typer.Option("--changed", help="Those that other code has written to; they may differ.")
+    ] = False,
+    accept_differences: Annotated[bool, typer.Option("--accept-differences", help="Go live even if it differs.")] = False,
+) -> None:
+    """Make views and tables anew from their topics, beside the live ones; exit 1 if one differs, and did not go live."""
+    from ops.rebuild import RebuildFailed, chosen, rebuild
+
+    accepted = accept_differences or only_changed
+    refused = []
+    try:
+        for each in chosen(name, only_changed=only_changed):
+            rebuilt = rebuild(each, workers, accept_differences=accepted)
+            typer.echo(f"{each}: {rebuilt}")
+            if not (rebuilt.identical or accepted):
+                refused.append(each)
+    except RebuildFailed as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+    if refused:
+        typer.echo(f"not identical, so not live: {', '.join(refused)}", err=True)
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 
 import orjson
 
-from kernel.code import fingerprint
 from schemas.event import Event
 from streams.engine.consumer import Row
 from streams.engine.stores import (
@@ -20,6 +19,7 @@ from streams.engine.stores import (
     Request,
     Wanted,
     Write,
+    progress_of,
 )
 
 Handlers = Mapping[str, Callable[[Sequence[Event]], None]]
@@ -93,16 +93,8 @@ class MemoryStore:
         self.asked.remove(request)
 
     def _progress(self, lane: LaneId) -> Progress:
-        parked = self.parked_events[lane].values()
-        keys = [one.key for one in parked]
-        return Progress(
-            self.positions_by_lane.get(lane, 0),
-            self.epochs.get(lane, -1),
-            {key: keys.count(key) for key in keys},
-            sum(one.cause in COUNTED for one in parked),
-            frozenset(one.key for one in parked if one.cause != "waits" and one.code != fingerprint()),
-            frozenset(self.dropped_events[lane]),
-        )
+        position, epoch = self.positions_by_lane.get(lane, 0), self.epochs.get(lane, -1)
+        return progress_of(position, epoch, self.parked_events[lane].values(), self.dropped_events[lane])
 
     def _apply(self, write: Write) -> None:
         lane = write.lane

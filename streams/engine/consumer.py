@@ -41,13 +41,15 @@ class View:
 class Table:
     """A ClickHouse reporting table: `rows(event)` gives the rows of one event; `expected` as for a view.
 
-    `state_query` is for ledgers, which are compared by what their rows add up to.
+    `state_query` is for ledgers, which are compared by what their rows add up to. `columns` is the file, seen from
+    the repository's root, with the statement that makes one generation.
     """
 
     name: str
     topic: Topic
     rows: Callable[[Event], list[Row]]
     expected: Callable[[Iterable[Row]], Iterator[Row]]
+    columns: str
     state_query: str | None = None
     module: str = ""
     kind: str = "table"
@@ -102,7 +104,9 @@ def tables_in(package: ModuleType) -> Iterator[Table]:
     """The tables of a package: one a module."""
     for name, module in _modules(package):
         state_query = getattr(module, "STATE_QUERY", None)
-        yield Table(name, module.TOPIC, module.rows, module.expected, state_query, module.__name__)
+        service = package.__name__.rpartition(".")[2]
+        columns = f"sql/clickhouse/{service}/{name}.sql"
+        yield Table(name, module.TOPIC, module.rows, module.expected, columns, state_query, module.__name__)
 
 
 def _modules(package: ModuleType) -> Iterator[tuple[str, Any]]:

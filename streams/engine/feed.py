@@ -172,6 +172,18 @@ class Feed:
             lane.untried.discard(key)
             self._retry(lane, places[lane.id], key, fetch)
 
+    def match(self, place: Place, live: Progress, fetch: Fetch) -> None:
+        """Has done with a replayed partition's parked events what has been done with the live generation's.
+
+        There an operator may have had them retried, in another order than that of the topic, or passed.
+        """
+        lane = self.lane(place)
+        for key in sorted(lane.parked.keys() - live.parked.keys()):
+            self._retry(lane, place, key, fetch)
+        if lane.counted and not live.counted:
+            self._store.pass_by(lane.id)
+            self._reload(lane)
+
     def positions(self) -> dict[Place, int]:
         """How far each partition has been applied by all of its lanes."""
         return {place: min(lane.position for lane in lanes) for place, lanes in self._lanes.items()}

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kernel.partition import partition_of
-from streams.engine.stores.redis import connect, keys_of, live_key
+from streams.engine.stores.redis import connect, keys_of, live_generation, live_key
 
 
 class Views:
@@ -74,7 +74,7 @@ class Views:
 
     def generation(self, view: str) -> int:
         """The live generation's number; 1 before the first worker has run."""
-        return int(self._client.get(live_key(view)) or 1)
+        return live_generation(self._client, view)
 
     def _read(self, view: str, ask: Any) -> list[Any]:
         generation = self._live.get(view, 1)
@@ -83,6 +83,7 @@ class Views:
             pipeline.get(live_key(view))
             ask(pipeline, generation)
             live, *answers = pipeline.execute()
-            if int(live or 1) == generation:
+            shown = int(live) if live else self.generation(view)
+            if shown == generation:
                 return answers
-            self._live[view] = generation = int(live)
+            self._live[view] = generation = shown

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from time import monotonic
 
 from confluent_kafka import Consumer as KafkaConsumer
@@ -12,8 +13,8 @@ from streams.engine.batch import Place
 from streams.engine.consumer import Table, View, consumer_id
 from streams.engine.feed import Feed
 from streams.engine.lane import Lane
-from streams.engine.source import batches_of, client_config, from_position, place_of
-from streams.engine.stores import Store
+from streams.engine.source import batches_of, client_config, fetch, from_position, place_of
+from streams.engine.stores import Progress, Store
 
 #: Records in one write: ClickHouse wants few large inserts, Redis is served best by ones that do not block it long.
 TABLE_RECORDS, VIEW_RECORDS = 50_000, 4_000
@@ -40,6 +41,7 @@ class Replay(AbstractContextManager["Replay"]):
         self, consumer: View | Table, store: Store, codec: Codec, bootstrap: str, most_failed: int
     ) -> None:
         self._consumer = consumer
+        self._bootstrap = bootstrap
         self._most = TABLE_RECORDS if isinstance(consumer, Table) else VIEW_RECORDS
         self._feed = Feed(consumer_id(consumer), [consumer], store, codec, most_failed)
         config = {**client_config(bootstrap, "marea.replay"), "queued.min.messages": 20_000}
@@ -72,6 +74,12 @@ class Replay(AbstractContextManager["Replay"]):
                     del ahead[batch.place]
                     self._client.incremental_unassign([from_position(batch.place, 0)])
         return lost
+
+    def match(self, live: Mapping[int, Progress]) -> None:
+        """Has done with parked events what has been done with the live generation's; after `to`, for its partitions."""
+        for partition, progress in live.items():
+            place = Place(self._consumer.topic, partition)
+            self._feed.match(place, progress, partial(fetch, self._bootstrap))
 
     def __exit__(self, *error: object) -> None:
         self._client.close()

@@ -19,7 +19,7 @@ from streams.engine.stores import Cause, LaneId, Parked, Progress, Refused, Requ
 from streams.engine.stores.clickhouse import ClickHouseStore, create_generation, generation_table, prepare
 from streams.engine.stores.clickhouse import connect as connect_clickhouse
 from streams.engine.stores.postgres import PostgresStore
-from streams.engine.stores.redis import RedisStore, dropped_key, keys_of, request_key
+from streams.engine.stores.redis import RedisStore, dropped_key, fold_key, keys_of, request_key
 from streams.engine.stores.redis import connect as connect_redis
 from tests.events import PRODUCT, START, life
 from tests.memory_store import MemoryStore
@@ -77,6 +77,7 @@ class InRedis(Subject):
         for partition in range(4):
             self._client.delete(*keys_of(self._view.name, GENERATION, partition))
             self._client.delete(dropped_key(self._view.name, partition), request_key(self._view.name, partition))
+        self._client.delete(fold_key(self._view.name))
 
 
 class InPostgres(Subject):

@@ -9,12 +9,12 @@ import orjson
 import pytest
 
 from api.services import tables, views
+from kernel.code import ROOT
 from schemas.codec import TYPES
 from schemas.event import Event
 from streams.engine.batch import Batch, Place
 from streams.engine.consumer import Table, View, consumer_id
 from streams.engine.feed import Feed
-from streams.engine.folds import columns_of
 from streams.engine.stores import LaneId
 from tests.events import CODEC, LIVES, START, batch, batch_of, life, newer
 from tests.memory_store import MemoryStore
@@ -68,7 +68,7 @@ def test_a_fold_is_pure_and_its_rows_are_json(view: View) -> None:
 
 @every_table
 def test_rows_are_pure_and_have_just_the_columns_of_the_sql_file(table: Table) -> None:
-    statement = columns_of(table).read_text()
+    statement = (ROOT / table.columns).read_text()
     columns = [line.split()[0] for line in statement.splitlines() if line.startswith("    ")]
     made = 0
     for event in life(table.topic):

@@ -6,7 +6,8 @@ import pytest
 
 from api.services import views
 from kernel import settings
-from ops.rebuild import RebuildFailed, rebuild, rebuildable
+from ops.generations import rebuildable
+from ops.rebuild import RebuildFailed, rebuild
 from ops.verify import verify
 from streams.engine.reader import Views
 from streams.engine.stores.clickhouse import connect as connect_clickhouse

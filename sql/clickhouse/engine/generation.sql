@@ -1,9 +1,9 @@
--- Every generation of a table that there is, with the fingerprint of the code that built it.
+-- Every generation of a table, with the fingerprint of each code that has written to it. `gone` is 1 once it is deleted;
+-- its rows stay, because no number is used twice.
 CREATE TABLE IF NOT EXISTS generation (
     name    LowCardinality(String),
     number  UInt32,
     code    LowCardinality(String),
-    gone    UInt8 DEFAULT 0,
-    made_at DateTime64(6, 'UTC') DEFAULT now64(6)
-) ENGINE = ReplacingMergeTree(made_at)
-ORDER BY (name, number)
+    gone    UInt8 DEFAULT 0
+) ENGINE = ReplacingMergeTree(gone)
+ORDER BY (name, number, code)

@@ -3,11 +3,13 @@
 One store object serves one feed: all consumers of one sink. Calls block; the feed calls from its thread.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, NamedTuple, Protocol
 
+from kernel.code import fingerprint
 from schemas.event import Event
 from streams.engine.consumer import Row
 
@@ -47,7 +49,8 @@ class Progress(NamedTuple):
 
     `leader_epoch` is that of the record before it, -1 when unknown. `parked` counts the parked events of each
     aggregate that has some, `counted` those that count against the consumer. The events of `untried` aggregates
-    were tried by other code than this. `dropped` offsets are skipped, whatever their records say.
+    were tried by other code than this, or an operator drops one of them. `dropped` offsets are skipped, whatever their
+    records say.
     """
 
     position: int = 0
@@ -56,6 +59,25 @@ class Progress(NamedTuple):
     counted: int = 0
     untried: frozenset[str] = frozenset()
     dropped: frozenset[int] = frozenset()
+
+
+def progress_of(
+    position: int, leader_epoch: int, parked: Collection[Parked], dropped: Iterable[int]
+) -> Progress:
+    """The progress of a lane of which the store holds this."""
+    left_out = frozenset(dropped)
+    return Progress(
+        position,
+        leader_epoch,
+        Counter(one.key for one in parked),
+        sum(one.cause in COUNTED for one in parked),
+        frozenset(one.key for one in parked if _is_untried(one) or one.offset in left_out),
+        left_out,
+    )
+
+
+def _is_untried(parked: Parked) -> bool:
+    return parked.cause != "waits" and parked.code != fingerprint()
 
 
 class Known(NamedTuple):
@@ -99,6 +121,10 @@ class Dropped(NamedTuple):
 
 class Refused(Exception):
     """The stored position is not the one that the write expected: somebody else has moved it."""
+
+
+class Overtaken(Exception):
+    """Somebody else has rebuilt the view or table since, or has cleared the next generation away."""
 
 
 class Stopped(NamedTuple):

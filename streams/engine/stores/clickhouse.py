@@ -11,8 +11,7 @@ ClickHouse can't compare and set. The check before an insert stops a worker that
 lose the race, its rows are the same rows again, and ReplacingMergeTree keeps one.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,20 +19,22 @@ import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError, DataError, InterfaceError, OperationalError
 
-from kernel.code import ROOT, fingerprint
+from kernel.code import ROOT
 from streams.engine.consumer import Table, consumer_id
-from streams.engine.folds import columns_of, fold_of
+from streams.engine.folds import fold_of
 from streams.engine.stores import (
     COUNTED,
     Dropped,
     Known,
     LaneId,
+    Overtaken,
     Parked,
     Progress,
     Refused,
     Request,
     Wanted,
     Write,
+    progress_of,
 )
 
 ENGINE_SQL = ROOT / "sql" / "clickhouse" / "engine"
@@ -91,14 +92,26 @@ def live_generations(client: Client, tables: Iterable[str]) -> dict[str, int]:
 
 def create_generation(client: Client, table: Table, generation: int) -> None:
     """Makes the ClickHouse table of a generation, empty, when it is not there."""
-    client.command(columns_of(table).read_text(), {"table": generation_table(table.name, generation)})
-    note_generation(client, table, generation)
+    note_generations(client, {table: generation})
+    client.command((ROOT / table.columns).read_text(), {"table": generation_table(table.name, generation)})
 
 
-def note_generation(client: Client, table: Table, generation: int, *, gone: bool = False) -> None:
-    """Notes that a generation has been built by this code, or is there no more."""
-    row = [table.name, generation, fold_of(table), int(gone)]
-    client.insert("generation", [row], column_names=["name", "number", "code", "gone"])
+def note_generations(client: Client, generations: Mapping[Table, int]) -> None:
+    """Notes that this code writes to these generations."""
+    rows = {(table.name, generation, fold_of(table)) for table, generation in generations.items()}
+    known = client.query("SELECT name, number, code FROM generation FINAL WHERE NOT gone").result_rows
+    new = sorted(rows - {*known})
+    if new:
+        client.insert("generation", new, column_names=["name", "number", "code"])
+
+
+def folds(client: Client, generations: Mapping[str, int]) -> dict[str, set[str]]:
+    """By table, the fingerprints of all code that has written to this generation of it."""
+    found: dict[str, set[str]] = {name: set() for name in generations}
+    for name, number, code in client.query("SELECT name, number, code FROM generation FINAL WHERE NOT gone").result_rows:
+        if generations.get(name) == number:
+            found[name].add(code)
+    return found
 
 
 def show_generation(client: Client, table: str, generation: int, create: str = "CREATE OR REPLACE VIEW") -> None:
@@ -120,6 +133,8 @@ class ClickHouseStore:
         self._fixed = generation
         self._generations: dict[LaneId, int] = {}
         self._open: Client | None = None
+        self._noted: set[tuple[Table, int]] = set()
+        # A generation never changes its columns, and no number is used twice.
         self._columns: dict[str, dict[str, Any]] = {}
 
     def progress(self, lanes: Sequence[LaneId]) -> dict[LaneId, Progress]:
@@ -127,6 +142,7 @@ class ClickHouseStore:
         live = self._live()
         for lane in lanes:
             self._generations[lane] = live[lane.consumer]
+        self._note_code({self._tables[lane.consumer]: live[lane.consumer] for lane in lanes})
         names = {name: self._generation_of(name, live[name]) for name in {lane.consumer for lane in lanes}}
         found = progress(self._client(), names)
         # What the last insert of somebody who died did not mark any more.
@@ -219,6 +235,11 @@ class ClickHouseStore:
         if len(live) < len(tables):
             live = live_generations(self._client(), tables)
         return {name: live[table.name] for name, table in self._tables.items()}
+
+    def _note_code(self, generations: Mapping[Table, int]) -> None:
+        if not generations.items() <= self._noted:
+            note_generations(self._client(), generations)
+            self._noted.update(generations.items())
 
     def _fence(self, writes: Sequence[Write]) -> tuple[dict[LaneId, Exception], list[Write]]:
         """The check before an insert: the same generation is live, and nobody has moved the position."""
@@ -316,15 +337,7 @@ def progress(client: Client, generations: Mapping[str, str]) -> dict[LaneId, Pro
     for consumer, partition, offset in client.query(_DROPPED, {"consumers": list(generations)}).result_rows:
         dropped.setdefault(LaneId(consumer, partition), set()).add(offset)
     return {
-        lane: Progress(
-            *positions.get(lane, (0, -1)),
-            Counter(one.key for one in parked.get(lane, ())),
-            sum(one.cause in COUNTED for one in parked.get(lane, ())),
-            frozenset(
-                one.key for one in parked.get(lane, ()) if one.cause != "waits" and one.code != fingerprint()
-            ),
-            frozenset(dropped.get(lane, ())),
-        )
+        lane: progress_of(*positions.get(lane, (0, -1)), parked.get(lane, ()), dropped.get(lane, ()))
         for lane in positions.keys() | parked.keys() | dropped.keys()
     }
 
@@ -359,7 +372,11 @@ def _parked(
 
 
 class ClickHouseGenerations:
-    """The successor of a table's live generation, from an empty start to the switch of readers."""
+    """The successor of a table's live generation, from an empty start to the switch of readers.
+
+    Whoever uses it holds the lock of the table's rebuild. Should it have lost that without knowing, the generation that
+    it builds is gone, and whatever it does next fails: it has another number than everybody else's.
+    """
 
     def __init__(self, url: str, table: Table, partitions: int) -> None:
         self._url = url
@@ -367,24 +384,21 @@ class ClickHouseGenerations:
         prepare(self._client)
         self._table = table
         self._partitions = range(partitions)
-        live = live_generations(self._client, [table.name])
-        if not live:
-            ClickHouseStore(url, [table]).progress([])
-            live = live_generations(self._client, [table.name])
-        self.live = live[table.name]
-        self.next = self.live + 1
+        self.live = self._live_now()
+        self.next = 0
         self._switched = False
-        self._live_table = generation_table(table.name, self.live)
-        self._next_table = generation_table(table.name, self.next)
-        self._copy = f"{table.name}_copy"
-        self._retired = f"{table.name}_retired"
 
-    def begin(self) -> dict[int, int]:
-        """Clears what failed attempts left, and keeps a copy of the live rows to compare with.
+    def begin(self, number: Callable[[int], int]) -> dict[int, int]:
+        """Clears what rebuilds that died have left, and keeps a copy of the live rows to compare with.
 
-        Gives the positions at which the copy was made. The copy shares the live parts' files.
+        `number` gives one above the given that none has had. Gives the positions at which the copy was made, which
+        shares the live parts' files.
         """
+        if not self.live:  # no worker has run yet
+            ClickHouseStore(self._url, [self._table]).progress([])
+            self.live = self._live_now()
         self.sweep()
+        self.next = number(max(self.live, self._highest()))
         # What is marked before the copy is made is in it; what came in between says so by itself.
         marked = self._marked()
         self._client.command(f"CREATE TABLE {self._copy} CLONE AS {self._live_table}")
@@ -395,26 +409,32 @@ class ClickHouseGenerations:
         """The store of the next generation."""
         return ClickHouseStore(self._url, [self._table], self.next)
 
-    def identical(self) -> bool:
-        """Whether the next generation has the same rows as the copy; only true at the positions of the copy."""
-        columns = ", ".join(self.common_columns())
-        rows = [f"SELECT {columns} FROM {table} FINAL" for table in (self._next_table, self._copy)]
-        counts = [self._count(select) for select in rows]
-        differing = [self._count(f"{rows[one]} EXCEPT {rows[other]}") for one, other in ((0, 1), (1, 0))]
-        return counts[0] == counts[1] and differing == [0, 0]
+    def differences(self) -> int:
+        """Rows in which the next generation is not as the copy, in the columns that both have.
 
-    def common_columns(self) -> list[str]:
-        """What both generations have: only that can be compared."""
-        live = self._columns(self._live_table)
-        return [name for name in self._columns(self._next_table) if name in live]
+        Means something at the positions of the copy only.
+        """
+        columns = ", ".join(self._common_columns())
+        made, copy = (f"SELECT {columns} FROM {table} FINAL" for table in (self._next_table, self._copy))
+        return max(
+            self._count(f"{made} EXCEPT {copy}"),
+            self._count(f"{copy} EXCEPT {made}"),
+            # The same row twice is no difference between sets.
+            abs(self._count(made) - self._count(copy)),
+        )
 
     def changed_columns(self) -> list[str]:
-        """What only one of them has."""
-        return sorted({*self._columns(self._live_table)} ^ {*self._columns(self._next_table)})
+        """What only one generation has, or both in different types."""
+        return sorted({name for name, _ in self._columns(self._next_table) ^ self._columns(self._live_table)})
 
     def live_positions(self) -> dict[int, int]:
         """Where the live generation is now."""
         return self._latest(self._marked(), self._live_table)
+
+    def live_progress(self) -> dict[int, Progress]:
+        """As `live_positions`, with what is parked."""
+        found = progress(self._client, {"": self._live_table})
+        return {partition: found.get(LaneId("", partition), Progress()) for partition in self._partitions}
 
     def switch(self) -> dict[int, int]:
         """Shows the next generation to readers, then takes the live one away from its writers.
@@ -422,40 +442,76 @@ class ClickHouseGenerations:
         Gives the positions that it had reached. An insert that is under way either came before, or fails and is
         tried again, which finds the next generation.
         """
+        if self._live_now() != self.live:
+            raise Overtaken(f"generation {self.live} of {self._table.name} is live no more")
+        self._drop(self._copy)
         self._switched = True
+        # ClickHouse refuses this when the next generation has been swept away.
         show_generation(self._client, self._table.name, self.next)
-        self._drop(self._retired)
-        self._client.command(f"RENAME TABLE {self._live_table} TO {self._retired}")
-        return self._latest(self._marked(), self._retired)
+        retired = f"{self._table.name}_retired_{self.live}"
+        self._client.command(f"RENAME TABLE {self._live_table} TO {retired}")
+        return self._latest(self._marked(), retired)
 
     def finish(self) -> None:
         """Deletes the generation that was live."""
         self._delete(self.live)
-        self._drop(self._copy)
-        self._drop(self._retired)
 
     def abandon(self) -> None:
-        """Deletes the next generation, unless readers see it by now; the live one stays as it is."""
-        if self._switched:
-            return
-        self._delete(self.next)
-        self._drop(self._copy)
+        """Deletes the next generation, unless readers may see it by now; the live one stays as it is."""
+        if self.next and not self._switched:
+            self._drop(self._copy)
+            self._delete(self.next)
 
     def sweep(self) -> None:
         """Deletes what rebuilds that died have left: every generation but the live one."""
-        query = "SELECT number FROM generation FINAL WHERE name = {name:String} AND NOT gone"
-        known = {number for (number,) in self._client.query(query, {"name": self._table.name}).result_rows}
-        for generation in sorted({*known, self.next} - {self.live}):
-            self._delete(generation)
-        self._drop(self._copy)
-        self._drop(self._retired)
+        there = {self._number_of(table) for table in self._tables("[0-9]+")}
+        for generation in sorted(there | self._noted()):
+            if generation != self._live_now():
+                self._delete(generation)
+        for table in self._tables("(copy|retired)_[0-9]+"):
+            self._drop(table)
 
-    def _count(self, select: str) -> Any:
-        return self._client.command(f"SELECT count() FROM ({select})")
+    @property
+    def _live_table(self) -> str:
+        return generation_table(self._table.name, self.live)
 
-    def _columns(self, table: str) -> list[str]:
-        query = "SELECT name FROM system.columns WHERE database = currentDatabase() AND table = {table:String}"
-        return [name for (name,) in self._client.query(query, {"table": table}).result_rows]
+    @property
+    def _next_table(self) -> str:
+        return generation_table(self._table.name, self.next)
+
+    @property
+    def _copy(self) -> str:
+        return f"{self._table.name}_copy_{self.next}"
+
+    def _live_now(self) -> int:
+        return live_generations(self._client, [self._table.name]).get(self._table.name, 0)
+
+    def _tables(self, ending: str) -> list[str]:
+        query = "SELECT name FROM system.tables WHERE database = currentDatabase() AND match(name, {pattern:String})"
+        rows = self._client.query(query, {"pattern": f"^{self._table.name}_{ending}$"}).result_rows
+        return [name for (name,) in rows]
+
+    def _number_of(self, table: str) -> int:
+        return int(table.rpartition("_")[2])
+
+    def _noted(self) -> set[int]:
+        query = "SELECT DISTINCT number FROM generation FINAL WHERE name = {name:String} AND NOT gone"
+        return {number for (number,) in self._client.query(query, {"name": self._table.name}).result_rows}
+
+    def _highest(self) -> int:
+        query = "SELECT max(number) FROM generation WHERE name = {name:String}"
+        [(number,)] = self._client.query(query, {"name": self._table.name}).result_rows
+        return int(number)
+
+    def _count(self, select: str) -> int:
+        return int(str(self._client.command(f"SELECT count() FROM ({select})")))
+
+    def _columns(self, table: str) -> set[tuple[str, str]]:
+        query = "SELECT name, type FROM system.columns WHERE database = currentDatabase() AND table = {table:String}"
+        return {(name, type_) for name, type_ in self._client.query(query, {"table": table}).result_rows}
+
+    def _common_columns(self) -> list[str]:
+        return sorted(name for name, _ in self._columns(self._next_table) & self._columns(self._copy))
 
     def _marked(self) -> dict[LaneId, tuple[int, int]]:
         return _markers(self._client, {"": self._live_table})
@@ -467,9 +523,14 @@ class ClickHouseGenerations:
     def _delete(self, generation: int) -> None:
         table = generation_table(self._table.name, generation)
         self._drop(table)
+        self._drop(f"{self._table.name}_retired_{generation}")
         for kept in ("parked", "position"):
             self._client.command(f"DELETE FROM {kept} WHERE generation = {{table:String}}", {"table": table})
-        note_generation(self._client, self._table, generation, gone=True)
+        self._client.command(
+            "INSERT INTO generation (name, number, code, gone) SELECT name, number, code, 1 FROM generation FINAL"
+            " WHERE name = {name:String} AND number = {number:UInt32} AND NOT gone",
+            {"name": self._table.name, "number": generation},
+        )
 
     def _drop(self, table: str) -> None:
         self._client.command(f"DROP TABLE IF EXISTS {table} SYNC")

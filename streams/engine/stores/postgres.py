@@ -1,6 +1,5 @@
 """Reactions in the PostgreSQL of the service that reacts: its changes, its outbox and the position, one commit."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
@@ -10,7 +9,6 @@ from psycopg2 import errors
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
 
-from kernel.code import fingerprint
 from kernel.postgres import PreparedConnection, connect
 from streams.engine.consumer import NotYet, Reaction, consumer_id
 from streams.engine.stores import (
@@ -24,6 +22,7 @@ from streams.engine.stores import (
     Request,
     Wanted,
     Write,
+    progress_of,
 )
 
 _POSITIONS = "SELECT consumer, partition, next_offset, leader_epoch FROM position WHERE consumer = ANY(%s)"
@@ -340,14 +339,7 @@ def stored_progress(url: str, reactions: Iterable[Reaction]) -> dict[LaneId, Pro
 
 
 def _progress(position: Sequence[int], parked: Sequence[Parked], dropped: Iterable[int]) -> Progress:
-    return Progress(
-        position[0],
-        position[1],
-        Counter(one.key for one in parked),
-        sum(one.cause in COUNTED for one in parked),
-        frozenset(one.key for one in parked if one.cause != "waits" and one.code != fingerprint()),
-        frozenset(dropped),
-    )
+    return progress_of(position[0], position[1], parked, dropped)
 
 
 def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:

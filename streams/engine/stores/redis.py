@@ -11,23 +11,24 @@ Keys of generation 3 of the view `order`, partition 0 (the braces put them in on
 And beside all generations:
 
     live:order              the number of the generation that readers see
-    fold:order              hash: generation to the fingerprint of the code that built it
+    last:order              the highest number that a generation has had; none is used twice, see `new_number`
+    fold:order              set: `3:<fingerprint>` for every code that has written to generation 3
+    building:order          hash: each generation that a rebuild makes, or has left behind, to the one it is compared with
     dropped:order:0         hash: offset that an operator has dropped to why and when, as JSON
     request:order:0         hash: what operators want, by the request's id, as JSON
 """
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from hashlib import sha1, sha256
+from hashlib import sha1
+from itertools import islice
 from typing import Any, NamedTuple
 
 import orjson
 from redis import Redis
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisError, ResponseError, WatchError
 
-from kernel.code import fingerprint
 from streams.engine.consumer import View, consumer_id
 from streams.engine.folds import fold_of
 from streams.engine.stores import (
@@ -35,15 +36,19 @@ from streams.engine.stores import (
     Dropped,
     Known,
     LaneId,
+    Overtaken,
     Parked,
     Progress,
     Refused,
     Request,
     Wanted,
     Write,
+    progress_of,
 )
 
 SEALED = "sealed"
+#: Seconds for which a deleted generation refuses writers that come late.
+SEAL_S = 86_400
 
 _APPLY = """
 local offset = redis.call('HGET', KEYS[1], 'offset') or '0'
@@ -90,8 +95,46 @@ def live_key(view: str) -> str:
 
 
 def fold_key(view: str) -> str:
-    """The key of the fingerprints, by generation, of the code that built it."""
+    """The key of the fingerprints of the code that has written to each generation."""
     return f"fold:{view}"
+
+
+def building_key(view: str) -> str:
+    """The key of the generations that readers have not seen yet."""
+    return f"building:{view}"
+
+
+def new_number(client: "Redis", name: str, above: int = 0) -> int:
+    """A number for a generation of this view or table that none has had, so that a rebuild that stood still for long
+    and comes back can't write into another's.
+    """
+    while (number := int(client.incr(f"last:{name}"))) <= above:
+        pass
+    return number
+
+
+def folds(client: "Redis", view: str) -> dict[int, set[str]]:
+    """The fingerprints of all code that has written to each generation."""
+    found: dict[int, set[str]] = {}
+    members: Any = client.smembers(fold_key(view))
+    for member in members:
+        generation, _, code = member.decode().partition(":")
+        found.setdefault(int(generation), set()).add(code)
+    return found
+
+
+def live_generation(client: "Redis", view: str) -> int:
+    """The number of the generation that readers see; 1 before the first worker has run."""
+    return _find_live(client, view) or 1
+
+
+def _find_live(client: "Redis", view: str) -> int | None:
+    """Should Redis have lost the number, but not the rows: the newest generation that readers have seen."""
+    live: Any = client.get(live_key(view))
+    if live is not None:
+        return int(live)
+    building: Any = client.hkeys(building_key(view))
+    return max(folds(client, view).keys() - {*map(int, building)}, default=None)
 
 
 def dropped_key(view: str, partition: int) -> str:
@@ -120,30 +163,39 @@ class RedisStore:
         self._client = client
         self._views = {consumer_id(view): view for view in views}
         self._fixed = generation
+        self._generations: dict[LaneId, int] = {}
         self._keys: dict[LaneId, Keys] = {}
 
     def progress(self, lanes: Sequence[LaneId]) -> dict[LaneId, Progress]:
         """Looks up the live generations anew: a sealed one is left here for its successor."""
-        live = {name: self._fixed or self._live_generation(view) for name, view in self._views.items()}
+        wanted = {lane.consumer: self._views[lane.consumer] for lane in lanes}
+        live = self._live(wanted)
         pipeline = self._client.pipeline(transaction=False)
         for lane in lanes:
-            view = self._views[lane.consumer].name
-            keys = self._keys[lane] = keys_of(view, live[lane.consumer], lane.partition)
+            name = self._views[lane.consumer].name
+            generation = self._generations[lane] = live[lane.consumer]
+            keys = self._keys[lane] = keys_of(name, generation, lane.partition)
             pipeline.hmget(keys.position, "offset", "epoch")
             pipeline.hvals(keys.parked)
-            pipeline.hkeys(dropped_key(view, lane.partition))
+            pipeline.hkeys(dropped_key(name, lane.partition))
+        for consumer, each in wanted.items():
+            pipeline.sadd(fold_key(each.name), f"{live[consumer]}:{fold_of(each)}")
         answers = pipeline.execute()
         return {
-            lane: _progress(*answers[3 * number : 3 * number + 3]) for number, lane in enumerate(lanes)
+            lane: _progress(*answers[3 * number : 3 * number + 3])
+            for number, lane in enumerate(lanes)
         }
 
     def positions(self, lanes: Sequence[LaneId]) -> dict[LaneId, int]:
-        """One round trip. Of a sealed generation the position is -1: it is nobody's any more."""
+        """Of the generations that the lanes write to. Of one that readers left it is -1: it is nobody's any more."""
+        live = self._live({lane.consumer for lane in lanes})
         pipeline = self._client.pipeline(transaction=False)
         for lane in lanes:
             pipeline.hget(self._keys[lane].position, "offset")
-        found = (-1 if value == SEALED.encode() else int(value or 0) for value in pipeline.execute())
-        return dict(zip(lanes, found, strict=True))
+        return {
+            lane: int(offset or 0) if self._generations[lane] == live[lane.consumer] and offset != SEALED.encode() else -1
+            for lane, offset in zip(lanes, pipeline.execute(), strict=True)
+        }
 
     def read(self, wanted: Mapping[LaneId, Wanted]) -> Mapping[LaneId, Known]:
         """Versions and rows of all lanes in one round trip."""
@@ -267,26 +319,35 @@ class RedisStore:
             arguments += group
         return arguments
 
-    def _live_generation(self, view: View) -> int:
-        """The generation that readers see; the first one, built by this code, when there is none."""
-        live: Any = self._client.get(live_key(view.name))
-        if live is None:
-            self._client.hsetnx(fold_key(view.name), "1", fold_of(view))
-            self._client.setnx(live_key(view.name), 1)
+    def _live(self, consumers: Collection[str]) -> dict[str, int]:
+        """The generations that readers see, by consumer."""
+        if self._fixed:
+            return dict.fromkeys(consumers, self._fixed)
+        pipeline = self._client.pipeline(transaction=False)
+        for name in consumers:
+            pipeline.get(live_key(self._views[name].name))
+        found = zip(consumers, pipeline.execute(), strict=True)
+        return {name: int(live) if live else self._restored(self._views[name]) for name, live in found}
+
+    def _restored(self, view: View) -> int:
+        """Should there be none, or Redis have lost all, it is a new one, which workers fill."""
+        live: Any = None
+        while live is None:
+            generation = _find_live(self._client, view.name) or new_number(self._client, view.name)
+            self._client.setnx(live_key(view.name), generation)
             live = self._client.get(live_key(view.name))
         return int(live)
 
 
-def _progress(position: Sequence[bytes | None], parked: Iterable[bytes], dropped: Iterable[bytes]) -> Progress:
+def _progress(
+    position: Sequence[bytes | None], parked: Iterable[bytes], dropped: Iterable[bytes]
+) -> Progress:
     offset, epoch = position
-    events = [_load(one) for one in parked]
-    return Progress(
+    return progress_of(
         int(offset or 0) if offset != SEALED.encode() else 0,
         -1 if epoch is None else int(epoch),
-        Counter(one.key for one in events),
-        sum(one.cause in COUNTED for one in events),
-        frozenset(one.key for one in events if one.cause != "waits" and one.code != fingerprint()),
-        frozenset(map(int, dropped)),
+        [_load(one) for one in parked],
+        map(int, dropped),
     )
 
 
@@ -312,35 +373,45 @@ def _load(parked: bytes) -> Parked:
 
 
 class RedisGenerations:
-    """The successor of a view's live generation, from an empty start to the switch of readers."""
+    """The successor of a view's live generation, from an empty start to the switch of readers.
+
+    Whoever uses it holds the lock of the view's rebuild. Should it have lost that without knowing, what it does to
+    generations that are no longer its own is refused, and it ends with Overtaken.
+    """
 
     def __init__(self, client: "Redis", view: View, partitions: int) -> None:
         self._client = client
         self._view = view
         self._partitions = range(partitions)
         self.live = live_generation(client, view.name)
-        self.next = self.live + 1
+        self.next = 0
         self._switched = False
 
-    def begin(self) -> dict[int, int]:
-        """Clears what failed attempts left, and keeps a copy of the live rows to compare with.
+    def begin(self, number: Callable[[int], int]) -> dict[int, int]:
+        """Clears what rebuilds that died have left, and keeps a copy of the live rows to compare with.
 
-        Gives the positions at which the copy was made.
+        `number` gives one above the given that none has had. Gives the positions at which the copy was made.
         """
+        # Makes the first one, should no worker have run yet.
+        RedisStore(self._client, [self._view]).progress([LaneId(consumer_id(self._view), 0)])
+        self.live = live_generation(self._client, self._view.name)
         self.sweep()
-        self._client.hset(fold_key(self._view.name), str(self.next), fold_of(self._view))
+        self.next = number(self.live)
+        self._client.hset(building_key(self._view.name), str(self.next), self.live)
+        # A Redis that was emptied has forgotten which numbers there were.
+        self._unlink(self.next)
         return {partition: self._copy_partition(partition) for partition in self._partitions}
 
     def store(self) -> RedisStore:
         """The store of the next generation."""
         return RedisStore(self._client, [self._view], self.next)
 
-    def identical(self) -> bool:
-        """Whether the next generation has the same bytes as the copy; only true at the positions of the copy."""
-        return all(
-            self._content(self._keys(self.next, partition)) == self._content(self._copy_keys(partition))
-            for partition in self._partitions
-        )
+    def differences(self) -> int:
+        """Rows, versions and parked events in which the next generation is not as the copy, byte for byte.
+
+        Means something at the positions of the copy only.
+        """
+        return sum(map(self._differences, self._partitions))
 
     def changed_columns(self) -> list[str]:
         """None: rows have no columns, and are compared whole."""
@@ -351,77 +422,130 @@ class RedisGenerations:
         pipeline = self._client.pipeline(transaction=False)
         for partition in self._partitions:
             pipeline.hget(self._keys(self.live, partition).position, "offset")
-        return {p: int(value or 0) for p, value in zip(self._partitions, pipeline.execute(), strict=True)}
+        return {p: _unsealed(value) for p, value in zip(self._partitions, pipeline.execute(), strict=True)}
+
+    def live_progress(self) -> dict[int, Progress]:
+        """As `live_positions`, with what is parked."""
+        return live_progress(self._client, self._view.name, len(self._partitions))
 
     def switch(self) -> dict[int, int]:
         """Shows the next generation to readers and seals the live one, in one step.
 
         Gives the positions that the sealed one had reached. Its writers are refused from now on, and move over.
         """
-        pipeline = self._client.pipeline(transaction=True)
-        for partition in self._partitions:
-            position = self._keys(self.live, partition).position
-            pipeline.hget(position, "offset")
-            pipeline.hset(position, "offset", SEALED)
-        pipeline.set(live_key(self._view.name), self.next)
-        self._switched = True
-        positions = pipeline.execute()[: 2 * len(self._partitions) : 2]
-        return {p: int(value or 0) for p, value in zip(self._partitions, positions, strict=True)}
+        self._unlink_copy(self.next, self.live)
+        live, building = live_key(self._view.name), building_key(self._view.name)
+        with self._client.pipeline(transaction=True) as pipeline:
+            pipeline.watch(live, building)  # type: ignore[no-untyped-call]
+            if _number(pipeline.get(live)) != self.live or not pipeline.hexists(building, str(self.next)):
+                raise Overtaken(f"generation {self.live} of {self._view.name} is live no more")
+            pipeline.multi()
+            for partition in self._partitions:
+                position = self._keys(self.live, partition).position
+                pipeline.hget(position, "offset")
+                pipeline.hset(position, "offset", SEALED)
+            pipeline.set(live, self.next)
+            pipeline.hdel(building, str(self.next))
+            # Should the answer be lost, what is live is for Redis to say, and for the next sweep to heed.
+            self._switched = True
+            try:
+                positions = pipeline.execute()[: 2 * len(self._partitions) : 2]
+            except WatchError as error:
+                self._switched = False
+                raise Overtaken(f"somebody else rebuilds {self._view.name}") from error
+        return {p: _unsealed(value) for p, value in zip(self._partitions, positions, strict=True)}
 
     def finish(self) -> None:
-        """Deletes the generation that was live. Its seals stay for a day, for writers that come late."""
+        """Deletes the generation that was live."""
         self._delete(self.live)
-        for partition in self._partitions:
-            position = self._keys(self.live, partition).position
-            self._client.hset(position, "offset", SEALED)
-            self._client.expire(position, 86_400)
 
     def abandon(self) -> None:
-        """Deletes the next generation, unless readers see it by now; the live one stays as it is."""
-        if self._switched:
-            return
-        self._delete(self.next)
+        """Deletes the next generation, unless readers may see it by now; the live one stays as it is."""
+        if self.next and not self._switched:
+            self._unlink_copy(self.next, self.live)
+            self._delete(self.next)
 
     def sweep(self) -> None:
         """Deletes what rebuilds that died have left: every generation but the live one."""
-        known: Any = self._client.hkeys(fold_key(self._view.name))
-        for generation in sorted({*map(int, known), self.next} - {self.live}):
-            self._delete(generation)
+        name = self._view.name
+        building: Any = self._client.hgetall(building_key(name))
+        for generation, compared_with in building.items():
+            self._unlink_copy(int(generation), int(compared_with))
+        for generation in sorted({*map(int, building)} | folds(self._client, name).keys()):
+            if generation != live_generation(self._client, name):
+                self._delete(generation)
 
     def _copy_partition(self, partition: int) -> int:
-        live, copy = self._keys(self.live, partition), self._copy_keys(partition)
         pipeline = self._client.pipeline(transaction=True)
+        live, copy = self._keys(self.live, partition), self._copy_keys(self.next, self.live, partition)
         pipeline.hget(live.position, "offset")
         for source, target in zip(live, copy, strict=True):
             pipeline.copy(source, target, replace=True)
-        return int(pipeline.execute()[0] or 0)
+        return _unsealed(pipeline.execute()[0])
 
-    def _content(self, keys: Keys) -> tuple[int, int, int]:
-        """Counts of what is kept and parked, and a digest of it, whatever order Redis gives it in."""
-        count, digest = 0, 0
-        for key in (keys.rows, keys.versions):
-            for field, value in self._client.hscan_iter(key, count=2_000):
-                count += 1
-                digest ^= int.from_bytes(sha256(b"%d:%b%b" % (len(field), field, value)).digest())
-        return count, self._client.hlen(keys.parked), digest
+    def _differences(self, partition: int) -> int:
+        made, copy = self._keys(self.next, partition), self._copy_keys(self.next, self.live, partition)
+        parked = {*self._client.hkeys(made.parked)} ^ {*self._client.hkeys(copy.parked)}
+        return (
+            self._differing(made.rows, copy.rows)
+            + self._differing(made.versions, copy.versions)
+            + len(parked)
+        )
+
+    def _differing(self, made: str, copy: str) -> int:
+        """Fields that two hashes do not have alike."""
+        changed: set[bytes] = set()
+        new: set[bytes] = set()  # sets, because a scan may give a field twice
+        for fields in _batched(self._client.hscan_iter(made, count=2_000), 2_000):
+            others: Any = self._client.hmget(copy, [field for field, _ in fields])
+            for (field, value), other in zip(fields, others, strict=True):
+                if other is None:
+                    new.add(field)
+                elif other != value:
+                    changed.add(field)
+        gone = self._client.hlen(copy) - (self._client.hlen(made) - len(new))
+        return len(changed) + len(new) + gone
 
     def _delete(self, generation: int) -> None:
+        """Seals stay for a day, for writers that come late."""
         for partition in self._partitions:
-            self._client.unlink(*self._keys(generation, partition), *self._copy_keys(partition))
-        self._client.hdel(fold_key(self._view.name), str(generation))
+            keys = self._keys(generation, partition)
+            pipeline = self._client.pipeline(transaction=True)
+            pipeline.unlink(*keys)
+            pipeline.hset(keys.position, "offset", SEALED)
+            pipeline.expire(keys.position, SEAL_S)
+            pipeline.execute()
+        folds_of_it = [
+            f"{generation}:{code}" for code in folds(self._client, self._view.name).get(generation, ())
+        ]
+        if folds_of_it:
+            self._client.srem(fold_key(self._view.name), *folds_of_it)
+        self._client.hdel(building_key(self._view.name), str(generation))
+
+    def _unlink(self, generation: int) -> None:
+        for partition in self._partitions:
+            self._client.unlink(*self._keys(generation, partition))
+
+    def _unlink_copy(self, generation: int, compared_with: int) -> None:
+        for partition in self._partitions:
+            self._client.unlink(*self._copy_keys(generation, compared_with, partition))
 
     def _keys(self, generation: int, partition: int) -> Keys:
         return keys_of(self._view.name, generation, partition)
 
-    def _copy_keys(self, partition: int) -> Keys:
-        # The same hash tag, so that the copy is made within one slot.
-        return Keys(*(f"copy:{key}" for key in self._keys(self.live, partition)))
+    def _copy_keys(self, generation: int, live: int, partition: int) -> Keys:
+        # The live generation's hash tag, so that the copy is made within one slot.
+        return Keys(*(f"copy.{generation}:{key}" for key in self._keys(live, partition)))
 
 
-def live_generation(client: "Redis", view: str) -> int:
-    """The number of the generation that readers see; 1 before the first worker has run."""
-    live: Any = client.get(live_key(view))
-    return int(live or 1)
+def _number(value: Any) -> int:
+    return int(value or 0)
+
+
+def _unsealed(offset: bytes | None) -> int:
+    if offset == SEALED.encode():
+        raise Overtaken("the generation that was live has been replaced by somebody else's")
+    return int(offset or 0)
 
 
 def live_progress(client: "Redis", view: str, partitions: int) -> dict[int, Progress]:
@@ -434,8 +558,17 @@ def live_progress(client: "Redis", view: str, partitions: int) -> dict[int, Prog
         pipeline.hvals(keys.parked)
         pipeline.hkeys(dropped_key(view, partition))
     answers = pipeline.execute()
-    return {partition: _progress(*answers[3 * partition : 3 * partition + 3]) for partition in range(partitions)}
+    return {
+        partition: _progress(*answers[3 * partition : 3 * partition + 3])
+        for partition in range(partitions)
+    }
 
 
 def _flat(pairs: Iterable[tuple[Any, Any]]) -> list[Any]:
     return [item for pair in pairs for item in pair]
+
+
+def _batched(items: Iterable[tuple[bytes, bytes]], count: int) -> Iterator[list[tuple[bytes, bytes]]]:
+    left = iter(items)
+    while found := list(islice(left, count)):
+        yield found
