@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from functools import cached_property
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -131,7 +132,8 @@ class Stack:
         """A signal to all processes of one program. The supervisor starts it again when it dies."""
         pid = self.supervisor.states()[name].pid
         for process in tree(pid) if pid else ():
-            os.kill(process, number)
+            with suppress(ProcessLookupError):  # it has ended by itself meanwhile
+                os.kill(process, number)
 
     def wait_ready(self, name: str, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Returns when a program serves. Raises NotStarted."""
