@@ -27,6 +27,7 @@ logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for every schema
 #: Seconds that a source gets to leave its group when the worker stops.
 STOP_S = 5.0
 
+
 class App(faust.App):
     """Refuses to start on topics from which nothing could be rebuilt."""
 

@@ -94,8 +94,8 @@ class Batch(NamedTuple):
         return self.items[-1].leader_epoch
 
     def leader_epoch_at(self, position: int) -> int:
-        """That of the first record at or after a position."""
-        return next(item.leader_epoch for item in self.items if item.offset >= position)
+        """That of the first record at or after a position; -1 when there is none: offsets may be missing in between."""
+        return next((item.leader_epoch for item in self.items if item.offset >= position), -1)
 
     def halves(self) -> "tuple[Batch, Batch]":
         """The batch in two. It needs two items at least."""

@@ -169,7 +169,6 @@ class Feed:
             self._store.finish(request)
         untried = [(lane, key) for lane in lanes.values() for key in sorted(lane.untried)]
         for lane, key in untried[:RETRIES_AT_ONCE]:
-            lane.untried.discard(key)
             self._retry(lane, places[lane.id], key, fetch)
 
     def match(self, place: Place, live: Progress, fetch: Fetch) -> None:
@@ -280,6 +279,7 @@ class Feed:
             records = fetch(place, list(since))
         except LookupError as error:
             log.warning("%s: %s stays parked: %s", lane, key, error)
+            lane.untried.discard(key)
             return
         for record in records:
             if not self._retry_one(lane, read(record, self._codec, place.topic), since[record.offset]):

@@ -267,7 +267,7 @@ class Source:
             # Partitions came or went in between: what we hold need not follow on from `_next`.
             self._discard(*messages)
             return []
-        return self._batches([message for message in messages if self._is_record(message)])
+        return batches_of(self._feed, [message for message in messages if self._is_record(message)], self._next)
 
     def _room(self, records: int, size: int) -> int:
         """How many records more the batch may have, when they are as large as those that it has."""
@@ -280,14 +280,8 @@ class Source:
             return True
         if error.fatal() or error.code() in _FINAL:
             raise KafkaException(error)
-        if error.code() in _LOST and message.topic():
-            self._feed.stand_still(place_of(message), history_lost(message))
-        else:
-            log.warning("%s: %s", self._feed.name, error)
+        say(self._feed, message)
         return False
-
-    def _batches(self, messages: Sequence[Message]) -> list[Batch]:
-        return batches_of(self._feed, messages, self._next)
 
     def _take_turn(self) -> None:
         """Until the work is done. A feed whose sink is down stays in its group, and keeps nothing that it reads."""
@@ -473,13 +467,9 @@ class Replayer:
         self._client.close()
 
     def _is_record(self, message: Message) -> bool:
-        error = message.error()
-        if error is None:
+        if message.error() is None:
             return True
-        if error.code() in _LOST and message.topic():
-            self._feed.stand_still(place_of(message), history_lost(message))
-        else:
-            log.warning("%s, replaying: %s", self._feed.name, error)
+        say(self._feed, message)
         return False
 
 
@@ -494,14 +484,16 @@ def batches_of(feed: Feed, messages: Iterable[Message], ahead: dict[Place, int])
 
 
 def fetch(bootstrap: str, place: Place, offsets: Sequence[int]) -> list[Record]:
-    """The records at these offsets, which have to be there. Raises LookupError."""
+    """The records at these offsets. Raises LookupError when one is not there, TimeoutError when the broker is silent."""
     found: list[Record] = []
     client = KafkaConsumer(client_config(bootstrap, "marea.fetch"))
     try:
         for offset in offsets:
             client.assign([TopicPartition(*place, offset)])
             message = client.poll(SILENCE_S)
-            if message is None or message.error() or message.offset() != offset:
+            if message is None:
+                raise TimeoutError(f"no answer from the broker for {SILENCE_S:.0f} s")
+            if message.error() or message.offset() != offset:
                 raise LookupError(f"{place.topic}/{place.partition} has no record at {offset}")
             found.append(record_of(message))
     finally:
@@ -509,13 +501,18 @@ def fetch(bootstrap: str, place: Place, offsets: Sequence[int]) -> list[Record]:
     return found
 
 
-def history_lost(message: Message) -> str:
-    """What to say when a position is not in the topic."""
+def say(feed: Feed, message: Message) -> None:
+    """What a client says in place of a record. Lanes whose position is not in their topic stand still."""
     error = message.error()
     assert error
-    return (
-        f"{message.topic()}/{message.partition()} does not have this position ({error.str()}): restore the topic, or"
-        " rebuild the consumer"
+    if error.code() not in _LOST or not message.topic():
+        log.warning("%s: %s", feed.name, error)
+        return
+    place = place_of(message)
+    feed.stand_still(
+        place,
+        f"{place.topic}/{place.partition} does not have this position ({error.str()}): restore the topic, or rebuild the"
+        " consumer",
     )
 
 

@@ -470,6 +470,37 @@ class TestBreaker:
         assert store.asked == []
 
 
+def test_what_other_code_left_parked_is_tried_once_the_broker_answers() -> None:
+    """That is what starting other code promises: a broker that is away for a moment must not break it."""
+    store = MemoryStore({"reaction.test": failing(lambda key: True, KeyError("sku"))})
+    running(store, REACTION).handle(told(ORDERS[:1]))
+    store.parked_events[REACTING][0] = parked(store, REACTING)[0]._replace(code="older")
+    store._reactions = {}  # noqa: SLF001
+    feed = running(store, REACTION)
+
+    def away(place: Place, offsets: Sequence[int]) -> list[Record]:
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        feed.carry_out(away)
+    feed.carry_out(fetching(records=records_of(ORDERS[:1])))
+    assert (parked(store, REACTING), [event.version for event in store.events[REACTING]]) == ([], [1])
+
+
+def test_offsets_may_be_missing_where_a_position_is() -> None:
+    """A batch that is halved there has nothing for the lane in its first half."""
+    batch_with_hole = batch_of(
+        [record(0, ORDERS[0]), record(7, ORDERS[1]), record(8, ORDERS[2])], TOPIC
+    )
+    first, second = batch_with_hole.halves()
+    store = MemoryStore()
+    feed = running(store)
+    feed.handle(told(ORDERS[:1]))
+    feed.handle([first])
+    feed.handle([second])
+    assert (status(store), store.positions_by_lane[LANE]) == ("cancelled", 9)
+
+
 class TestRequests:
     """What operators want of parked events is done by the partition's owner, between two batches."""
 
