@@ -3,9 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from flask_openapi3.openapi import OpenAPI
 from psycopg2.extensions import cursor as Cursor
 
 from kernel.clock import Clock
@@ -15,6 +14,9 @@ from schemas.codec import Codec
 from schemas.event import Topic
 from streams.engine.consumer import Reaction
 from streams.engine.reader import Views
+
+if TYPE_CHECKING:
+    from flask_openapi3.openapi import OpenAPI  # a worker need not have it
 
 _Store = TypeVar("_Store")
 
@@ -59,7 +61,7 @@ class Service:
     name: str
     number: int
     summary: str
-    create_app: Callable[[Resources], OpenAPI]
+    create_app: Callable[[Resources], "OpenAPI"]
     paths: tuple[str, ...]
     streams: tuple[str, ...] = ()
     topics: tuple[Topic, ...] = ()

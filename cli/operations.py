@@ -152,12 +152,15 @@ def _catching(work: Callable[[], _T]) -> _T:
     from demo.placing import LoadFailed
     from local.program import PortTaken
     from ops.comparisons import CannotVerify
+    from ops.positions import UNANSWERED, said
     from ops.rebuild import RebuildFailed
 
     try:
         return work()
     except (LoadFailed, RebuildFailed, CannotVerify, NotStarted, PortTaken) as error:
         _fail(str(error))
+    except UNANSWERED as error:
+        _fail(f"something that this needs does not answer: {said(error)}: see ./marea status")
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 

@@ -1,6 +1,6 @@
 """The catalog."""
 
-from flask_openapi3.openapi import OpenAPI
+from typing import TYPE_CHECKING
 
 from api.catalog import store
 from api.catalog.store import Catalog
@@ -9,10 +9,13 @@ from schemas import product
 from streams.tables import catalog as tables
 from streams.views import catalog as views
 
+if TYPE_CHECKING:
+    from flask_openapi3.openapi import OpenAPI  # a worker need not have it
+
 TOPICS = (product.TOPIC,)
 
 
-def _create_app(given: Resources) -> OpenAPI:
+def _create_app(given: Resources) -> "OpenAPI":
     from api.catalog import routes
 
     return routes.create_app(given.database(Catalog), given.views, given.clock)

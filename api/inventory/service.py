@@ -1,6 +1,6 @@
 """The inventory."""
 
-from flask_openapi3.openapi import OpenAPI
+from typing import TYPE_CHECKING
 
 from api.inventory import reactions, store
 from api.inventory.store import Inventory
@@ -12,10 +12,13 @@ from schemas.registry import codec
 from streams.tables import inventory as tables
 from streams.views import inventory as views
 
+if TYPE_CHECKING:
+    from flask_openapi3.openapi import OpenAPI  # a worker need not have it
+
 TOPICS = (stock.TOPIC, reservation.TOPIC)
 
 
-def _create_app(given: Resources) -> OpenAPI:
+def _create_app(given: Resources) -> "OpenAPI":
     from api.inventory import routes
     from api.inventory.stream import StockStream
 

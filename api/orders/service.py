@@ -1,6 +1,6 @@
 """Orders."""
 
-from flask_openapi3.openapi import OpenAPI
+from typing import TYPE_CHECKING
 
 from api.manifest import Resources, Service
 from api.orders import reactions, store
@@ -12,10 +12,13 @@ from schemas.registry import codec
 from streams.tables import orders as tables
 from streams.views import orders as views
 
+if TYPE_CHECKING:
+    from flask_openapi3.openapi import OpenAPI  # a worker need not have it
+
 TOPICS = (order.TOPIC,)
 
 
-def _create_app(given: Resources) -> OpenAPI:
+def _create_app(given: Resources) -> "OpenAPI":
     from api.orders import routes
 
     return routes.create_app(given.database(Orders), given.views, given.clock)

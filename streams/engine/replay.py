@@ -20,8 +20,10 @@ from streams.engine.stores import Progress, Store
 TABLE_RECORDS, VIEW_RECORDS = 50_000, 4_000
 #: Bytes of records in one write, about.
 BATCH_BYTES = 16_777_216
-#: Records taken from the client in one call.
-_AT_ONCE = 1_000
+#: Seconds for which they are gathered.
+TABLE_S, VIEW_S = 1.0, 0.05
+#: Records taken from the client in one call, and seconds that it may wait for them.
+_AT_ONCE, _WAIT_S = 1_000, 0.02
 #: Seconds without a record, before the end is reached, after which the broker is taken to be gone.
 SILENCE_S = 30.0
 
@@ -42,10 +44,10 @@ class Replay(AbstractContextManager["Replay"]):
     ) -> None:
         self._consumer = consumer
         self._bootstrap = bootstrap
-        self._most = TABLE_RECORDS if isinstance(consumer, Table) else VIEW_RECORDS
+        is_table = isinstance(consumer, Table)
+        self._most, self._gather_s = (TABLE_RECORDS, TABLE_S) if is_table else (VIEW_RECORDS, VIEW_S)
         self._feed = Feed(consumer_id(consumer), [consumer], store, codec, most_failed)
-        config = {**client_config(bootstrap, "marea.replay"), "queued.min.messages": 20_000}
-        self._client = KafkaConsumer(config)
+        self._open: KafkaConsumer | None = None
 
     def to(
         self, ends: Mapping[int, int], on_records: Callable[[int], None] = lambda count: None
@@ -58,7 +60,8 @@ class Replay(AbstractContextManager["Replay"]):
         places = {Place(self._consumer.topic, partition): end for partition, end in ends.items()}
         starts = self._feed.assign(list(places))
         ahead = {place: offset for place, offset in starts.items() if offset < places[place]}
-        self._client.assign([from_position(place, offset) for place, offset in ahead.items()])
+        client = self._client()
+        client.assign([from_position(place, offset) for place, offset in ahead.items()])
         lost: set[int] = set()
         while ahead:
             messages = self._messages(ahead, places)
@@ -72,7 +75,7 @@ class Replay(AbstractContextManager["Replay"]):
                     lost.add(batch.place.partition)
                 if batch.end >= places[batch.place] or batch.place.partition in lost:
                     del ahead[batch.place]
-                    self._client.incremental_unassign([from_position(batch.place, 0)])
+                    client.incremental_unassign([from_position(batch.place, 0)])
         return lost
 
     def match(self, live: Mapping[int, Progress]) -> None:
@@ -82,28 +85,31 @@ class Replay(AbstractContextManager["Replay"]):
             self._feed.match(place, progress, partial(fetch, self._bootstrap))
 
     def __exit__(self, *error: object) -> None:
-        self._client.close()
+        if self._open:
+            self._open.close()
+
+    def _client(self) -> KafkaConsumer:
+        """Opened right before it is needed: one that has idled meanwhile begins a second later."""
+        if self._open is None:
+            config = {**client_config(self._bootstrap, "marea.replay"), "queued.min.messages": 20_000}
+            self._open = KafkaConsumer(config)
+        return self._open
 
     def _messages(self, ahead: Mapping[Place, int], ends: Mapping[Place, int]) -> list[Message]:
-        """What has arrived, and none of it beyond its partition's end."""
+        """What arrives within the time for one write, and none of it beyond its partition's end."""
         found: list[Message] = []
-        size = 0
-        silent_since = monotonic()
-        while not found:
-            while len(found) < self._most and size < BATCH_BYTES:
-                more = self._client.consume(min(_AT_ONCE, self._most - len(found)), 0.05)
-                for message in more:
-                    if message.error():
-                        raise KafkaException(message.error())
-                size += sum(map(len, more))
-                found += [
-                    one
-                    for one in more
-                    if (place := place_of(one)) in ahead and (one.offset() or 0) < ends[place]
-                ]
-                if len(more) < _AT_ONCE:
-                    break
-            if not found and monotonic() - silent_since > SILENCE_S:
+        size, wanted = 0, min(self._most, sum(ends[place] - offset for place, offset in ahead.items()))
+        began = monotonic()
+        while not found or (len(found) < wanted and size < BATCH_BYTES and monotonic() - began < self._gather_s):
+            more = self._client().consume(min(_AT_ONCE, self._most - len(found)), _WAIT_S)
+            for message in more:
+                if message.error():
+                    raise KafkaException(message.error())
+            size += sum(map(len, more))
+            found += [
+                one for one in more if (place := place_of(one)) in ahead and (one.offset() or 0) < ends[place]
+            ]
+            if not found and monotonic() - began > SILENCE_S:
                 raise NothingArrives(
                     f"{self._consumer.topic}: no record for {SILENCE_S:.0f} s at {ahead}, before {ends}"
                 )
