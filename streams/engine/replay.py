@@ -60,6 +60,8 @@ class Replay(AbstractContextManager["Replay"]):
         places = {Place(self._consumer.topic, partition): end for partition, end in ends.items()}
         starts = self._feed.assign(list(places))
         ahead = {place: offset for place, offset in starts.items() if offset < places[place]}
+        if not ahead:
+            return set()
         client = self._client()
         client.assign([from_position(place, offset) for place, offset in ahead.items()])
         lost: set[int] = set()
