@@ -10,6 +10,7 @@ from api.services import consumers, topics
 from kernel import settings
 from kernel.kafka import admin_client, describe_groups
 from ops.barrier import topic_ends
+from ops.generations import changed, rebuildable
 from ops.parked import Aggregate, Desk
 from ops.positions import UNANSWERED, progress, said
 from ops.trouble import Trouble
@@ -34,7 +35,8 @@ class Fare:
 
     `stands` are the partitions in which it does not move though it lags, `stopped` those of them in which its own
     code has failed too often, `unread` those that no worker reads. `reason` and `since` are of the event that has
-    been parked for longest, or of one on which it has stopped.
+    been parked for longest, or of one on which it has stopped. `is_mixed` says that other code than this has written to
+    its live generation, too.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Fare:
     unread: tuple[int, ...] = ()
     reason: str = ""
     since: datetime | None = None
+    is_mixed: bool = False
 
     @property
     def state(self) -> str:
@@ -55,7 +58,8 @@ class Fare:
             return f"not read by any worker in {_partitions(self.unread)}"
         if self.stands:
             return f"stands still in {_partitions(self.stands)}"
-        return "catches up" if self.lag else "up to date"
+        state = "catches up" if self.lag else "up to date"
+        return f"{state}, with rows of other code: see ./marea rebuild --changed" if self.is_mixed else state
 
     def as_json(self) -> dict[str, Any]:
         """For `status --json`."""
@@ -74,12 +78,14 @@ def fares() -> list[Fare]:
     after = _until_moved(before, ends)
     with_parked = [name for name, at in after.items() if any(each.parked for each in at.values())]
     parked = Desk().aggregates(with_parked) if with_parked else []
+    mixed = {consumer_id(rebuildable()[name]) for name in changed()}
     return [
         fare(
             name,
             (ends[consumer.topic], before[name], after[name]),
             [place.partition for place in unread[feed] if place.topic == consumer.topic],
             [one for one in parked if one.lane.consumer == name],
+            is_mixed=name in mixed,
         )
         for feed, (mine, _) in feeds().items()
         for consumer in mine
@@ -92,6 +98,8 @@ def fare(
     looks: tuple[Mapping[int, int], Mapping[int, Progress], Mapping[int, Progress]],
     unread: Iterable[int],
     parked: Iterable[Aggregate],
+    *,
+    is_mixed: bool = False,
 ) -> Fare:
     """One consumer, by the ends of its topic, and its progress right after that and some time later."""
     ends, before, after = looks
@@ -108,6 +116,7 @@ def fare(
         tuple(unread),
         reason,
         since,
+        is_mixed,
     )
 
 

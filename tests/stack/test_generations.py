@@ -15,6 +15,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 
 from api.services import tables, views
 from kernel import settings
+from ops.consumers import fares
 from ops.generations import changed, generations_of, locked, rebuildable, sweep
 from ops.rebuild import RebuildFailed, rebuild, rebuild_consumer
 from ops.verify import verify
@@ -192,6 +193,7 @@ def test_a_generation_that_other_code_has_written_to_is_known_until_it_is_rebuil
         number = int(str(client.command("SELECT comment FROM system.tables WHERE name = 'products'")))
         client.insert("generation", [["products", number, "other"]], column_names=["name", "number", "code"])
     assert changed() == ["stock", "products"]
+    assert [each.name for each in fares() if "rows of other code" in each.state] == ["view.stock", "table.products"]
     for name in changed():
         assert rebuild(name, accept_differences=True).identical
     assert changed() == []
