@@ -17,7 +17,7 @@ from flask import Response, request
 from kernel.refusals import FieldError, Malformed, Unavailable
 from schemas.codec import Codec, Undecodable
 from streams.engine.batch import Record, decode
-from streams.engine.source import client_config, place_of
+from streams.engine.client import client_config, place_of
 from streams.views.inventory import stock
 
 log = logging.getLogger(__name__)

@@ -10,10 +10,10 @@ from confluent_kafka import KafkaException, Message
 
 from schemas.codec import Codec
 from streams.engine.batch import Place
+from streams.engine.client import batches_of, client_config, fetch, from_position, place_of
 from streams.engine.consumer import Table, View, consumer_id
 from streams.engine.feed import Feed
 from streams.engine.lane import Lane
-from streams.engine.source import batches_of, client_config, fetch, from_position, place_of
 from streams.engine.stores import Progress, Store
 
 #: Records in one write: ClickHouse wants few large inserts, Redis is served best by ones that do not block it long.

@@ -7,20 +7,27 @@ that are behind the others, without the group; it is there only while some are.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from queue import Empty, SimpleQueue
+from collections.abc import Callable, Sequence
 from threading import Event, Thread
 from time import monotonic
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
-from kernel.limits import MAX_RECORD_BYTES
 from streams.engine.batch import Batch, Place, Record
+from streams.engine.client import (
+    Hearing,
+    batches_of,
+    client_config,
+    fetch,
+    from_position,
+    place_of,
+    say,
+)
 from streams.engine.feed import Feed
+from streams.engine.replayer import Replayer
+from streams.engine.turn import Turn, settle_from_thread
 
 log = logging.getLogger(__name__)
 
@@ -34,17 +41,12 @@ TURN_S = 0.25
 COMMIT_S = 5.0
 #: Seconds between looks at what operators want.
 REQUESTS_S = 1.0
-#: Seconds that the broker may take to answer, and that it may leave us without any answer when we ask.
-ANSWER_S, SILENCE_S = 1.0, 10.0
 #: Records in a batch at first, and in one call of the client.
 FIRST_RECORDS, AT_ONCE = 500, 500
-#: Records that the replayer hands over at once, and seconds that it may gather them.
-REPLAY_RECORDS, REPLAY_S = 1_000, 0.02
 
 # Fetches as soon as there is something, and no further ahead.
 _FOLLOW = {"queued.min.messages": 1, "fetch.queue.backoff.ms": 5}
 _GATHER = {"fetch.min.bytes": 1_048_576, "fetch.wait.max.ms": 500}
-_KEPT_FOR_EVER = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 
 
 class Pace(NamedTuple):
@@ -62,121 +64,6 @@ class Pace(NamedTuple):
     rest_s: float = 0.0
     linger_s: float = 0.0
     apply_s: float = 0.25
-
-
-class UnfitTopic(Exception):
-    """A topic is missing, deletes its history, or has another number of partitions: nothing could be rebuilt."""
-
-
-class BrokerSilent(Exception):
-    """The broker has not answered for SILENCE_S: it is away, or the client has lost it for good."""
-
-
-def check_topics(bootstrap: str, topics: Sequence[str], partitions: int) -> None:
-    """Raises UnfitTopic, saying what to change, unless every topic keeps all it ever had."""
-    admin = AdminClient({"bootstrap.servers": bootstrap})
-    metadata = admin.list_topics(timeout=30).topics
-    resources = [ConfigResource(ResourceType.TOPIC, topic) for topic in topics]
-    for topic in topics:
-        found = len(metadata[topic].partitions) if topic in metadata else 0
-        if found != partitions:
-            raise UnfitTopic(f"{topic} has {found} partitions, not the {partitions} of MAREA_PARTITIONS")
-    for resource, answer in admin.describe_configs(resources).items():
-        config = answer.result(timeout=30)
-        for name, needed in _KEPT_FOR_EVER.items():
-            if config[name].value != needed:
-                raise UnfitTopic(
-                    f"{resource.name} has {name}={config[name].value}, so it deletes history and no view could be"
-                    f" rebuilt from it: set {name}={needed}"
-                )
-
-
-def client_config(bootstrap: str, group: str) -> dict[str, str | int | bool]:
-    """Settings of every consumer of ours. Nothing is ever skipped: a position out of range is an error.
-
-    What a client fetches ahead is bounded in bytes, and any record that the relay may write fits.
-    """
-    return {
-        "bootstrap.servers": bootstrap,
-        "group.id": group,
-        "auto.offset.reset": "error",
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        "queued.max.messages.kbytes": 16_384,
-        "message.max.bytes": 2 * MAX_RECORD_BYTES,
-        "fetch.message.max.bytes": MAX_RECORD_BYTES,
-        "fetch.queue.backoff.ms": 10,
-    }
-
-
-def by_place(messages: Iterable[Message]) -> dict[Place, list[Message]]:
-    """The messages, in order, by partition."""
-    found: dict[Place, list[Message]] = {}
-    for message in messages:
-        found.setdefault(place_of(message), []).append(message)
-    return found
-
-
-def place_of(message: Message) -> Place:
-    """The partition of a message that came from one."""
-    return Place(cast("str", message.topic()), cast("int", message.partition()))
-
-
-def record_of(message: Message) -> Record:
-    """The message as a record."""
-    epoch = message.leader_epoch()
-    headers = message.headers() or ()
-    return Record(cast("int", message.offset()), message.key(), message.value(), headers, -1 if epoch is None else epoch)
-
-
-def from_position(place: Place, offset: int) -> TopicPartition:
-    """Where to read from."""
-    return TopicPartition(*place, offset)
-
-
-class Turn:
-    """A feed has work: it is done in the source's thread, once an agent has said so, for as long as there is some."""
-
-    def __init__(self) -> None:
-        self._requests: SimpleQueue[asyncio.Future[None]] = SimpleQueue()
-        self._withdrawn = False
-
-    def take(self) -> "asyncio.Future[None]":
-        """Has the work done; to be called in an event loop.
-
-        The future raises what went wrong; then the work is still to be done. When the source is ending it does
-        nothing: whoever reads the partitions next starts at the stored positions.
-        """
-        done = asyncio.get_running_loop().create_future()
-        self._requests.put(done)
-        if self._withdrawn:
-            settle(done)
-        return done
-
-    def request(self, timeout_s: float) -> "asyncio.Future[None] | None":
-        """What `take` gave, or None when nobody called it in time; for the source."""
-        try:
-            return self._requests.get(timeout=timeout_s)
-        except Empty:
-            return None
-
-    def withdraw(self) -> None:
-        """The work will not be done from here; for the source."""
-        self._withdrawn = True
-        while request := self.request(0):
-            settle_from_thread(request)
-
-
-def settle(future: "asyncio.Future[None]", error: Exception | None = None) -> None:
-    """Ends a future of the running event loop, unless it was cancelled, as when the worker stops."""
-    if not future.done():
-        future.set_exception(error) if error else future.set_result(None)
-
-
-def settle_from_thread(future: "asyncio.Future[None]", error: Exception | None = None) -> None:
-    """As `settle`, from a thread that has no event loop. When the loop is closed, nobody waits for it any more."""
-    with suppress(RuntimeError):
-        future.get_loop().call_soon_threadsafe(settle, future, error)
 
 
 class Source:
@@ -413,113 +300,6 @@ class Source:
         return fetch(self._bootstrap, place, offsets)
 
 
-class Hearing:
-    """Whether the broker answers a client. One that it has not answered for long is of no use any more.
-
-    A broker that is just coming back may answer that there are no brokers. librdkafka (2.16) then lets go of
-    those it knows and of its bootstrap servers, and waits for ever.
-    """
-
-    def __init__(self, client: KafkaConsumer, topic: str) -> None:
-        self._client, self._topic = client, topic
-        self._unheard_since: float | None = None
-
-    def ask(self) -> bool:
-        """Whether it answers now. Raises BrokerSilent, so that the client is opened anew."""
-        asked_at = monotonic()
-        try:
-            self._client.list_topics(self._topic, timeout=ANSWER_S)
-        except KafkaException as error:
-            self._unheard_since = self._unheard_since or asked_at
-            if monotonic() - self._unheard_since > SILENCE_S:
-                raise BrokerSilent(f"no answer from the broker for {SILENCE_S:.0f} s: {error}") from error
-            return False
-        self._unheard_since = None
-        return True
-
-
-class Replayer:
-    """Reads again for detached lanes, without the group."""
-
-    def __init__(self, bootstrap: str, feed: Feed) -> None:
-        self._feed = feed
-        self._next: dict[Place, int] = {}
-        config = {**client_config(bootstrap, f"marea.{feed.name}.replay"), "fetch.error.backoff.ms": 100}
-        self._client = KafkaConsumer(config, logger=log)
-        self.hearing = Hearing(self._client, feed.topics[0])
-
-    def replay(self, due: Mapping[Place, int]) -> None:
-        """Hands over what has arrived of these positions and what follows them."""
-        is_lacking = any(place not in self._next or offset < self._next[place] for place, offset in due.items())
-        if is_lacking or self._next.keys() - due.keys():
-            self._next = dict(due)
-            self._client.assign([from_position(*at) for at in due.items()])
-        try:
-            messages = self._client.consume(REPLAY_RECORDS, REPLAY_S)
-            records = [message for message in messages if self._is_record(message)]
-            self._feed.replay(batches_of(self._feed, records, self._next))
-        except Exception:
-            self._next.clear()  # what was read and not handed over is read again
-            raise
-
-    def close(self) -> None:
-        """Ends the client."""
-        self._client.close()
-
-    def _is_record(self, message: Message) -> bool:
-        if message.error() is None:
-            return True
-        say(self._feed, message)
-        return False
-
-
-def batches_of(feed: Feed, messages: Iterable[Message], ahead: dict[Place, int]) -> list[Batch]:
-    """The messages as batches, each from where the one before it ended; `ahead`, the next offsets, moves on."""
-    batches = []
-    for place, found in by_place(messages).items():
-        batch = feed.batch(place, ahead[place], list(map(record_of, found)))
-        ahead[place] = batch.end
-        batches.append(batch)
-    return batches
-
-
-def fetch(bootstrap: str, place: Place, offsets: Sequence[int]) -> list[Record]:
-    """The records at these offsets. Raises LookupError when one is not there, TimeoutError when the broker is silent."""
-    found: list[Record] = []
-    client = KafkaConsumer(client_config(bootstrap, "marea.fetch"))
-    try:
-        for offset in offsets:
-            client.assign([TopicPartition(*place, offset)])
-            message = client.poll(SILENCE_S)
-            if message is None:
-                raise TimeoutError(f"no answer from the broker for {SILENCE_S:.0f} s")
-            if message.error() or message.offset() != offset:
-                raise LookupError(f"{place.topic}/{place.partition} has no record at {offset}")
-            found.append(record_of(message))
-    finally:
-        client.close()
-    return found
-
-
-def say(feed: Feed, message: Message) -> None:
-    """What a client says in place of a record. Lanes whose position is not in their topic stand still."""
-    error = message.error()
-    assert error
-    if error.code() not in _LOST or not message.topic():
-        log.warning("%s: %s", feed.name, error)
-        return
-    place = place_of(message)
-    feed.stand_still(
-        place,
-        f"{place.topic}/{place.partition} does not have this position ({error.str()}): restore the topic, or rebuild the"
-        " consumer",
-    )
-
-
-_LOST = {
-    KafkaError._AUTO_OFFSET_RESET,  # noqa: SLF001  # how librdkafka names its own error codes
-    KafkaError.OFFSET_OUT_OF_RANGE,
-}
 _FINAL = {
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError.TOPIC_AUTHORIZATION_FAILED,

@@ -10,10 +10,13 @@ from time import monotonic
 import pytest
 
 from api.services import tables, views
-from streams.engine import source
+from streams.engine import client, source
 from streams.engine.batch import Batch, Item, Place
+from streams.engine.client import BrokerSilent, Hearing
 from streams.engine.feed import Feed
-from streams.engine.source import BrokerSilent, Hearing, Pace, Replayer, Source, Turn, settle_from_thread
+from streams.engine.replayer import Replayer
+from streams.engine.source import Pace, Source
+from streams.engine.turn import Turn, settle_from_thread
 from streams.feeds import feeds
 from tests.events import CODEC
 from tests.memory_store import MemoryStore
@@ -60,8 +63,9 @@ def test_a_withdrawn_turn_keeps_nobody_waiting(*, asked_first: bool) -> None:
 
 
 def test_a_source_that_hears_nothing_from_the_broker_ends_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, seconds in (("COMMIT_S", 0.1), ("ANSWER_S", 0.1), ("SILENCE_S", 1.0)):
-        monkeypatch.setattr(source, name, seconds)
+    monkeypatch.setattr(source, "COMMIT_S", 0.1)
+    for name, seconds in (("ANSWER_S", 0.1), ("SILENCE_S", 1.0)):
+        monkeypatch.setattr(client, name, seconds)
     ended: Queue[Exception | None] = Queue()
     started_at = monotonic()
     feed = Feed("test", [views()["order"]], MemoryStore(), CODEC)
@@ -79,7 +83,7 @@ def ask_until_it_is_given_up(hearing: Hearing) -> None:
 def test_a_replayer_that_the_broker_does_not_answer_is_given_up_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has a client of its own, which can lose its broker by itself."""
     for name, seconds in (("ANSWER_S", 0.1), ("SILENCE_S", 0.3)):
-        monkeypatch.setattr(source, name, seconds)
+        monkeypatch.setattr(client, name, seconds)
     with closing(Replayer("127.0.0.1:1", Feed("test", [views()["order"]], MemoryStore(), CODEC))) as replayer:
         assert not replayer.hearing.ask()
         with pytest.raises(BrokerSilent):
