@@ -17,7 +17,7 @@ from ops.trouble import Trouble
 from streams.engine.batch import Place
 from streams.engine.consumer import consumer_id
 from streams.engine.lane import MOST_FAILED
-from streams.engine.stores import Progress
+from streams.engine.stores import COUNTED, Progress
 from streams.feeds import feeds
 
 #: Seconds for which a position has to stay where it is, with events behind it, to be said to stand still.
@@ -105,8 +105,9 @@ def fare(
     ends, before, after = looks
     stands = [p for p, end in ends.items() if before[p].position < end and before[p].position == after[p].position]
     stopped = [p for p in stands if after[p].counted >= MOST_FAILED]
-    heads = [(one.head.since, one.head.reason, one.lane.partition) for one in parked]
-    since, reason, _ = min((head for head in heads if not stopped or head[2] in stopped), default=(None, "", 0))
+    heads = [(one.head, one.lane.partition) for one in parked]
+    told = [head for head, partition in heads if not stopped or (partition in stopped and head.cause in COUNTED)]
+    since, reason = min(((head.since, head.reason) for head in told), default=(None, ""))
     return Fare(
         name,
         sum(max(0, end - after[p].position) for p, end in ends.items()),

@@ -17,11 +17,11 @@ from api.services import consumers
 from kernel import settings
 from schemas.registry import codec
 from streams.engine.batch import Item, Place, Record, read
+from streams.engine.client import fetch
 from streams.engine.consumer import Consumer, consumer_id
 from streams.engine.feed import Feed
 from streams.engine.lane import MOST_FAILED
 from streams.engine.rehearsal import Rehearsal
-from streams.engine.source import fetch
 from streams.engine.stores import Action, Dropped, LaneId, Parked, Request, Store
 from streams.engine.stores.postgres import PostgresStore
 from streams.feeds import feeds, open_store
@@ -153,9 +153,9 @@ class Desk:
         """Has them tried again. Raises NotCarriedOut."""
         return self._ask([(one, _request(one, "retry")) for one in aggregates])
 
-    def drop(self, aggregate: Aggregate, reason: str) -> list[Outcome]:
-        """Has the event dropped that the others wait for, and these applied. Raises NotCarriedOut."""
-        return self._ask([(aggregate, _request(aggregate, "drop", reason))])
+    def drop(self, aggregates: Sequence[Aggregate], reason: str) -> list[Outcome]:
+        """Has the event of each dropped that the others wait for, and these applied. Raises NotCarriedOut."""
+        return self._ask([(one, _request(one, "drop", reason)) for one in aggregates])
 
     def dropped(self, names: Iterable[str] | None = None) -> list[tuple[LaneId, int, Dropped]]:
         """What operators have dropped, of all consumers unless told which: where, at which offset, why and when."""

@@ -110,7 +110,7 @@ def drop(consumer: Consumer, key: Key, reason: Reason, dry_run: DryRun = False, 
 
     def work(desk: Desk) -> Sequence[Outcome]:
         wanted = desk.aggregate(desk.find(consumer), key)
-        return [desk.rehearse_drop(wanted)] if dry_run else desk.drop(wanted, _reason(reason))
+        return [desk.rehearse_drop(wanted)] if dry_run else desk.drop([wanted], _reason(reason))
 
     _tell(_at_desk(work), dry_run=dry_run, as_json=as_json)
 

@@ -1,6 +1,7 @@
 """What is said of parked events and of consumers that stand still, and what a rehearsal leaves: nothing."""
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 
 import pytest
 
@@ -115,7 +116,7 @@ class TestRequests:
 
     def test_a_drop_gives_up_the_head_and_applies_the_rest(self, store: Owned) -> None:
         aggregate = self.parked(store, self.RECORDS)
-        [outcome] = Desk().drop(aggregate, "not ours")
+        [outcome] = Desk().drop([aggregate], "not ours")
         assert (outcome.dropped, outcome.applied, outcome.left) == (1, 1, 0)
         assert [(lane, offset, fact.reason) for lane, offset, fact in Desk().dropped(["view.order"])] == [
             (LANE, 1, "not ours")
@@ -169,7 +170,7 @@ class TestFares:
 
     @staticmethod
     def of(before: Progress, after: Progress, *events: Parked, unread: tuple[int, ...] = ()) -> Fare:
-        aggregates = [Aggregate(VIEW, LANE, ORDER, events)] if events else []
+        aggregates = [Aggregate(VIEW, LANE, one.key, (one,)) for one in events]
         return fare("view.order", ({0: 10, 1: 0}, {0: before, 1: Progress()}, {0: after, 1: Progress()}), unread, aggregates)
 
     def test_one_that_has_all_is_up_to_date(self) -> None:
@@ -193,6 +194,12 @@ class TestFares:
         assert (stopped.what, stopped.still) == ("view.order", True)
         assert "6 events behind, stopped, its code fails: KeyError: 'sku'" in stopped.why
         assert (kept.what, kept.still, kept.since) == ("what view.order has parked", False, START)
+
+    def test_one_that_has_stopped_does_not_blame_what_was_parked_before_for_other_reasons(self) -> None:
+        failing = Progress(4, parked={ORDER: 1}, counted=MOST_FAILED)
+        older = event(1, "record", "no event")._replace(since=START - timedelta(days=1))
+        found = self.of(failing, failing, older, event(3, "failed", "KeyError: 'sku'"))
+        assert found.reason == "KeyError: 'sku'"
 
     def test_one_that_moves_in_spite_of_failures_has_not_stopped(self) -> None:
         failing = Progress(4, parked={ORDER: 1}, counted=MOST_FAILED)
