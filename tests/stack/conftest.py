@@ -1,4 +1,4 @@
-"""A topic for events of a kind that nobody consumes, and that orders' outbox takes for as long."""
+"""What the tests on the stack share: each leaves nothing parked; and a topic for events of a kind that nobody consumes."""
 
 from collections.abc import Iterator
 
@@ -11,8 +11,16 @@ from kernel.limits import MAX_RECORD_BYTES
 from local.stack import Stack
 from ops import databases
 from ops.migrate import migrate
+from ops.parked import Desk
 
 TOPIC = "marea.untold"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_stays_parked(stack: Stack) -> Iterator[None]:
+    """What a module left parked would be a trouble to all that come after it."""
+    yield
+    assert [one.as_json() for one in Desk().aggregates()] == []
 
 
 @pytest.fixture(scope="module")

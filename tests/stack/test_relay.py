@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 from psycopg2.errors import ObjectInUse
 
-from connectors.relay import Database, RelayDown, connector_status, forget_offsets, register, stop
+from connectors.relay import MISSING, Database, RelayDown, connector_status, forget_offsets, register, stop
 from kernel import settings
 from kernel.kafka import admin_client
 from kernel.limits import MAX_EVENT_BYTES, MAX_RECORD_BYTES
@@ -238,10 +238,14 @@ def test_a_connector_that_connect_has_forgotten_is_registered_again(
 ) -> None:
     key = str(uuid4())
     connector = f"{settings.connect_url()}/connectors/{database.connector}"
+    stack.stop("keep")
     eventually(lambda: requests.delete(connector, timeout=10).ok)
+    eventually(lambda: connector_status(settings.connect_url(), database).state == MISSING)
     with outbox, outbox.cursor() as cursor:
         publish(cursor, key, 1)
+    stack.start("keep")
     eventually(lambda: versions(read({key}), key))
+    eventually(lambda: not troubles())
 
 
 def test_a_backlog_of_the_largest_events_fits_into_connects_memory(
