@@ -234,7 +234,6 @@ _ROUTER = {
 # In bytes, too: a backlog of the largest events has to fit into the heap, several times over (as read from
 # PostgreSQL, in the queue, in the batch that is sent, in the producer's buffer).
 _BOUNDS = {
-    "max.batch.size": "4096",
     "max.queue.size": "16384",
     "max.queue.size.in.bytes": str(16 * 1024 * 1024),
     "snapshot.fetch.size": "16",
@@ -242,7 +241,10 @@ _BOUNDS = {
     "producer.override.buffer.memory": str(32 * 1024 * 1024),
 }
 _SPEED = {
-    "poll.interval.ms": "5",
+    # The connector's queue wakes its reader when there are as many as this; for fewer it waits out the poll interval,
+    # the last millisecond of it in a busy loop. The producer gathers what is sent, and a longer interval saves CPU.
+    "max.batch.size": "1",
+    "poll.interval.ms": "10",
     "producer.override.acks": "all",
     "producer.override.enable.idempotence": "true",
     "producer.override.linger.ms": "1",

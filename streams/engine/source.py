@@ -52,9 +52,10 @@ _GATHER = {"fetch.min.bytes": 1_048_576, "fetch.wait.max.ms": 500}
 class Pace(NamedTuple):
     """How much of what arrives is handled at once.
 
-    `linger_s` is how long records are gathered for, for sinks that want few large writes; others gather for as long
-    as applying takes, at most `rest_s`: the busier the machine, the larger the batches, and the less each event
-    costs. A batch has at most `records`, and about as many `bytes` of values.
+    `linger_s` is how long records are gathered for, for sinks that want few large writes; others rest after each batch
+    for as long as applying it took, at most `rest_s`: the busier the machine, the larger the batches, and the less each
+    event costs, and what comes to a feed that has rested is handled at once. A batch has at most `records`, and about as
+    many `bytes` of values.
 
     `apply_s` is how long applying a batch should take at most: locks are held for no longer, and others get their turn.
     """
@@ -79,7 +80,7 @@ class Source:
         self._pace = pace
         self._offer = offer
         self._most = min(FIRST_RECORDS, pace.records)
-        self._rest_s = 0.0
+        self._rested_at = 0.0
         self._pending: list[Batch] = []
         self._next: dict[Place, int] = {}
         self._rewinds: dict[Place, int] = {}
@@ -142,7 +143,7 @@ class Source:
         assignments = self._assignments
         messages = [first]
         size = len(first)
-        until = monotonic() + (self._pace.linger_s or self._rest_s)
+        until = monotonic() + self._pace.linger_s if self._pace.linger_s else self._rested_at
         while len(messages) < self._most and size < self._pace.bytes:
             left_s = max(0.0, until - monotonic())
             more = self._client.consume(self._room(len(messages), size), left_s)
@@ -219,10 +220,11 @@ class Source:
             return
         began = monotonic()
         self._feed.handle(self._pending)
-        took_s = monotonic() - began
+        ended = monotonic()
+        took_s = ended - began
         handled = sum(len(batch.items) for batch in self._pending)
         self._pending = []
-        self._rest_s = min(self._pace.rest_s, took_s)
+        self._rested_at = ended + min(self._pace.rest_s, took_s)
         if took_s > self._pace.apply_s:
             self._most = max(1, int(handled * self._pace.apply_s / took_s))
         elif handled >= self._most:
