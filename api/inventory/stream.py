@@ -119,14 +119,17 @@ class _Changes:
         return b"id: %s\ndata: %s\n\n" % (self._id().encode(), orjson.dumps(change)) if change else b""
 
     def _change(self, record: Record) -> dict[str, Any] | None:
-        """What happened, and the stock item's view row after it; None when the record does not say."""
+        """What happened, and the stock item's view row after it, which is public; None when the record does not say.
+
+        The event has more, as whose order it is, which is nobody's business here.
+        """
         try:
             event = decode(record, self._codec, stock.TOPIC)
         except Undecodable as error:
             log.warning("%s at offset %d is not streamed: %s", stock.TOPIC, record.offset, error)
             return None
         row = stock.fold(None, event)
-        return {"type": event.type, **event.data, **row} if row else None
+        return {"type": event.type, **row} if row else None
 
     def _id(self) -> str:
         return "-".join(map(str, self._next))

@@ -158,6 +158,8 @@ def test_the_stock_stream_tells_every_change_and_resumes_after_the_last_one_seen
     sku = shop.stocked("milk", 10)
     seen, last_id = _listen(shop, sku, 2, None, lambda: [shop.order([(sku, 1)]) for _ in range(2)])
     assert [change["reserved"] for change in seen] == [1, 2]
+    told = {"type", "sku", "version", "on_hand", "reserved", "available", "updated_at"}
+    assert {*seen[0]} == told, "and nothing of whose orders they are"
     for _ in range(3):
         shop.order([(sku, 1)])
     seen, _ = _listen(shop, sku, 3, last_id, lambda: None)
