@@ -49,13 +49,7 @@ class MemoryStore:
         return {lane: self.positions_by_lane.get(lane, 0) for lane in lanes}
 
     def read(self, wanted: Mapping[LaneId, Wanted]) -> Mapping[LaneId, Known]:
-        return {
-            lane: Known(
-                {a: self.versions[lane][a] for a in want.aggregates if a in self.versions[lane]},
-                {k: orjson.loads(self.rows[lane][k]) for k in want.rows if k in self.rows[lane]},
-            )
-            for lane, want in wanted.items()
-        }
+        return {lane: self._read(lane, want) for lane, want in wanted.items()}
 
     def apply(self, writes: Sequence[Write]) -> dict[LaneId, Exception]:
         failures: dict[LaneId, Exception] = {}
@@ -92,6 +86,14 @@ class MemoryStore:
     def finish(self, request: Request) -> None:
         self.asked.remove(request)
 
+    def _read(self, lane: LaneId, want: Wanted) -> Known:
+        rows = {key: self.rows[lane][key] for key in want.rows if key in self.rows[lane]}
+        return Known(
+            {a: self.versions[lane][a] for a in want.aggregates if a in self.versions[lane]},
+            {key: orjson.loads(row) for key, row in rows.items()},
+            sum(map(len, rows.values())),
+        )
+
     def _progress(self, lane: LaneId) -> Progress:
         position, epoch = self.positions_by_lane.get(lane, 0), self.epochs.get(lane, -1)
         return progress_of(position, epoch, self.parked_events[lane].values(), self.dropped_events[lane])
@@ -104,6 +106,7 @@ class MemoryStore:
         dumped = {key: None if row is None else orjson.dumps(row) for key, row in write.rows.items()}
         if write.events and lane.consumer in self._reactions:
             self._reactions[lane.consumer](write.events)
+        write.rows_bytes = sum(len(row) for row in dumped.values() if row)
         for key, row in dumped.items():
             if row is None:
                 self.rows[lane].pop(key, None)

@@ -159,7 +159,9 @@ class Feed:
             _move(lane, progress)
 
     def carry_out(self, fetch: Fetch) -> None:
-        """Does what operators want of parked events, and tries again once what other code could not apply."""
+        """Does what operators want of parked events, and tries again what may be applied by now: once what other code
+        failed on, every LATE_S what came too early.
+        """
         lanes = {lane.id: lane for lane in self._every_lane()}
         places = {lane.id: place for place, lanes in self._lanes.items() for lane in lanes}
         requests = self._store.requests(list(lanes)) if lanes else []
@@ -167,7 +169,8 @@ class Feed:
             log.warning("%s: %s %s %s", lanes[request.lane], request.action, request.key, request.reason)
             self._carry_out(request, lanes[request.lane], places[request.lane], fetch)
             self._store.finish(request)
-        untried = [(lane, key) for lane in lanes.values() for key in sorted(lane.untried)]
+        now = time.time()
+        untried = [(lane, key) for lane in lanes.values() for key in sorted(lane.untried | lane.late(now))]
         for lane, key in untried[:RETRIES_AT_ONCE]:
             self._retry(lane, places[lane.id], key, fetch)
 
@@ -203,10 +206,20 @@ class Feed:
         return min(lane.position for lane in lanes if lane.attached)
 
     def _run(self, work: Sequence[tuple[Lane, Batch]]) -> None:
-        """One read and one write for all of them."""
-        work = [(lane, batch) for lane, batch in work if _follows(lane, batch)]
-        if not work:
-            return
+        """One read and one write for all of them, and others for the pieces of what needs too many large rows."""
+        fitting = []
+        for lane, batch in work:
+            if not _follows(lane, batch):
+                continue
+            if len(batch.items) <= lane.most:
+                fitting.append((lane, batch))
+            else:
+                for half in batch.halves():
+                    self._run([(lane, half)])
+        if fitting:
+            self._run_fitting(fitting)
+
+    def _run_fitting(self, work: Sequence[tuple[Lane, Batch]]) -> None:
         self._learn({lane: wanted for lane, batch in work if (wanted := lane.wanted(batch))})
         writes = [lane.plan(batch) for lane, batch in work]
         failures = self._store.apply(writes)
@@ -232,10 +245,10 @@ class Feed:
         elif isinstance(failure, NotYet) and not _is_out_of_patience(lane):
             _stand_still(lane, reason_of(failure))
         else:
-            self._park(lane, batch, reason_of(failure))
+            self._park(lane, batch, failure)
 
-    def _park(self, lane: Lane, batch: Batch, reason: str) -> None:
-        write = lane.plan_parking(batch, reason)
+    def _park(self, lane: Lane, batch: Batch, error: Exception) -> None:
+        write = lane.plan_parking(batch, error)
         failure = self._store.apply([write]).get(lane.id)
         if failure is None:
             self._applied(lane, write)
@@ -296,7 +309,7 @@ class Feed:
             lane.advance_retry(write)
             return not write.parked
         if not isinstance(failure, Refused):
-            self._store.apply([lane.plan_still_parked(item, since, reason_of(failure))])
+            self._store.apply([lane.plan_still_parked(item, since, failure)])
         return False
 
 

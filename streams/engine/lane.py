@@ -12,6 +12,7 @@ All that decides is here, and knows neither Kafka nor Faust nor which store it w
 """
 
 import logging
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from datetime import UTC, datetime
 from kernel.code import fingerprint
 from schemas.event import Event
 from streams.engine.batch import Batch, Item
-from streams.engine.consumer import Consumer, Reaction, Row, Table, View
+from streams.engine.consumer import Consumer, NotYet, Reaction, Row, Table, View
 from streams.engine.stores import (
     COUNTED,
     Cause,
@@ -41,6 +42,11 @@ MOST_FAILED = 5
 REMEMBERED_BYTES = 1_048_576
 #: What a remembered version costs, about, in the same measure.
 _VERSION_BYTES = 64
+#: What a lane reads of rows at once, about, in bytes of JSON; and how large it takes a row to be before it knows.
+READ_BYTES, _ROW_BYTES = 8_388_608, 65_536
+
+#: Seconds after which an event is tried again that was parked because what it needs was not there in time.
+LATE_S = 60.0
 
 WAITS = "waits for an earlier event of its aggregate"
 
@@ -71,6 +77,8 @@ class Lane:
         self.trouble: Trouble | None = None
         self._versions: dict[str, int] = {}
         self._rows: dict[str, Row | None] = {}
+        self._row_bytes = float(_ROW_BYTES)
+        self._late_at = 0.0
         self.learn_progress(progress)
 
     def __repr__(self) -> str:
@@ -84,7 +92,20 @@ class Lane:
         self.counted = progress.counted
         self.untried = set(progress.untried)
         self.dropped = set(progress.dropped)
+        self._late = set(progress.late)
         self._forget()
+
+    @property
+    def most(self) -> int:
+        """How many events a batch may have: any number, where no rows are needed."""
+        return sys.maxsize
+
+    def late(self, now: float) -> set[str]:
+        """The aggregates to be tried again now because what they need may be there; `now` is that of time.time()."""
+        if not self._late or now < self._late_at:
+            return set()
+        self._late_at = now + LATE_S
+        return self._late
 
     def wanted(self, batch: Batch) -> Wanted | None:
         """What has to be read for a batch, beyond what is remembered."""
@@ -102,7 +123,7 @@ class Lane:
         """Remembers what was read; what the store does not hold is not there."""
         self._versions.update((aggregate, known.versions.get(aggregate, 0)) for aggregate in wanted.aggregates)
         self._rows.update((key, known.rows.get(key)) for key in wanted.rows)
-        self._bytes += _VERSION_BYTES * (len(wanted.aggregates) + len(wanted.rows))
+        self._note_size(known.rows_bytes, len(known.rows), len(wanted.aggregates) + len(wanted.rows))
 
     def plan(self, batch: Batch) -> Write:
         """The write for a batch that begins at or before the position, up to its end, or to where the lane stops."""
@@ -120,14 +141,15 @@ class Lane:
             self._park(write, item, failure, waiting)
         return write
 
-    def plan_parking(self, batch: Batch, reason: str) -> Write:
+    def plan_parking(self, batch: Batch, error: Exception) -> Write:
         """The write for a batch of one event that the store or the reaction did not take."""
         [item] = [item for item in batch.items if item.offset >= self.position]
         write = Write(self.id, self.position, batch.end, batch.leader_epoch)
-        if self._is_full(write):
-            write.position, write.stopped = item.offset, Stopped(item.offset, reason)
+        failure = _failure_of(error)
+        if failure.counts and self._is_full(write):
+            write.position, write.stopped = item.offset, Stopped(item.offset, failure.reason)
         else:
-            self._park(write, item, Failure("failed", reason), set())
+            self._park(write, item, failure, set())
         return write
 
     def plan_retry(self, item: Item, since: datetime) -> Write:
@@ -140,9 +162,9 @@ class Lane:
             write.unparked.append(item.offset)
         return write
 
-    def plan_still_parked(self, item: Item, since: datetime, reason: str) -> Write:
+    def plan_still_parked(self, item: Item, since: datetime, error: Exception) -> Write:
         """The write that keeps a parked event parked, because the store or the reaction did not take it."""
-        parked = [_parked(item, Failure("failed", reason), since)]
+        parked = [_parked(item, _failure_of(error), since)]
         return Write(self.id, self.position, self.position, self.leader_epoch, parked=parked)
 
     def advance(self, write: Write) -> None:
@@ -153,12 +175,19 @@ class Lane:
         for parked in write.parked:
             self.parked[parked.key] += 1
             self.counted += parked.cause in COUNTED
+        self._late.update(parked.key for parked in write.parked if parked.cause == "late")
 
     def advance_retry(self, write: Write) -> None:
         """A write of a parked event has been applied: the position is where it was."""
         self._versions.update(write.versions)
         self._rows.update(write.rows)
-        self._bytes += _VERSION_BYTES * (len(write.versions) + len(write.rows))
+        self._note_size(write.rows_bytes, len(write.rows), len(write.versions) + len(write.rows))
+
+    def _note_size(self, rows_bytes: int, rows: int, versions: int) -> None:
+        """Of what is remembered from now on. Rows are taken to be large at once, and small little by little."""
+        self._bytes += rows_bytes + _VERSION_BYTES * versions
+        if rows:
+            self._row_bytes = max(rows_bytes / rows, self._row_bytes / 2, 1.0)
 
     def _try(self, write: Write, item: Item, waiting: set[str] | None) -> "Failure | None":
         """Adds an event's effects to the write, or says why not. `waiting` is None for events that are parked."""
@@ -233,6 +262,11 @@ class ViewLane(Lane):
 
     consumer: View
 
+    @property
+    def most(self) -> int:
+        """As many as READ_BYTES hold rows of the size seen last: small events may need large rows."""
+        return max(1, int(READ_BYTES / self._row_bytes))
+
     def wanted_of(self, items: Iterable[Item]) -> Wanted | None:
         """Versions and rows."""
         versions, rows, key_of = self._versions, self._rows, self.consumer.key
@@ -253,7 +287,6 @@ class ViewLane(Lane):
         after = view.fold(before, event)
         if after is not before:
             write.rows[key] = after
-            self._bytes += item.size
 
 
 def _key(key_of: Callable[[Event], str], event: Event) -> str | None:
@@ -301,6 +334,11 @@ def lane_of(consumer: Consumer, lane_id: LaneId, progress: Progress, most_failed
 
 def _parked(item: Item, failure: Failure, since: datetime) -> Parked:
     return Parked(item.offset, item.key, item.version, failure.cause, failure.reason, fingerprint(), since)
+
+
+def _failure_of(error: Exception) -> Failure:
+    """What the store or the reaction says of one event: that our own code fails on it, or lacks what it needs."""
+    return Failure("late" if isinstance(error, NotYet) else "failed", reason_of(error))
 
 
 def reason_of(error: Exception) -> str:

@@ -1,7 +1,8 @@
 """The engine's rules, without any server."""
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -23,7 +24,7 @@ from streams.engine.consumer import Consumer, NotYet, Reaction, Row, Table, View
 from streams.engine.feed import Feed
 from streams.engine.folds import fold_of
 from streams.engine.lane import MOST_FAILED, WAITS
-from streams.engine.stores import LaneId, Parked, Request, Write
+from streams.engine.stores import Known, LaneId, Parked, Request, Wanted, Write
 from tests.events import CODEC, ORDER, batch, batch_of, life, newer, record
 from tests.memory_store import MemoryStore
 
@@ -384,6 +385,41 @@ def test_what_a_reaction_never_finds_is_parked_at_last(monkeypatch: pytest.Monke
     feed.replay(told(events))
     assert reasons(store, REACTING) == [(0, "NotYet: no order")]
     assert store.positions_by_lane[REACTING] == 2
+    assert parked(store, REACTING)[0].cause == "late"
+    assert feed.lane(PLACE).counted == 0, "it says nothing about our code"
+
+
+@pytest.mark.parametrize("is_new", [False, True], ids=["the worker that parked it", "a new worker"])
+def test_what_came_too_early_is_tried_again_by_itself_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, is_new: bool  # noqa: FBT001
+) -> None:
+    now, missing = [1_000.0], {"missing"}
+    monkeypatch.setattr(feeds, "PATIENCE_S", -1.0)
+    monkeypatch.setattr(feeds, "FIRST_PAUSE_S", 0.0)
+    store = MemoryStore({"reaction.test": failing(lambda key: key in missing, NotYet("no order"))})
+    events = [other(ORDERS, key)[0] for key in ("missing", "also missing", "b")]
+    feed, records = running(store, REACTION), records_of(events)
+    missing.add("also missing")
+    for _ in range(3):
+        feed.handle(told(events))
+        feed.replay(told(events))
+    assert [one.key for one in parked(store, REACTING)] == ["missing", "also missing"]
+    feed = running(store, REACTION) if is_new else feed
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    asked: list[int] = []
+
+    def fetch(place: Place, offsets: Sequence[int]) -> list[Record]:
+        asked.extend(offsets)
+        return fetching(records=records)(place, offsets)
+
+    for _ in range(3):
+        feed.carry_out(fetch)
+    assert asked == [1, 0], "not again and again"
+    missing.clear()
+    now[0] += lanes.LATE_S
+    feed.carry_out(fetch)
+    assert parked(store, REACTING) == []
+    assert sorted(event.key for event in store.events[REACTING]) == ["also missing", "b", "missing"]
 
 
 def test_a_poisonous_event_alone_is_parked() -> None:
@@ -603,6 +639,34 @@ class TestRequests:
         store.drop(LANE, 1, "not ours")
         running(store).handle([batch_of(records, TOPIC)])
         assert (parked(store), status(store), store.versions[LANE]) == ([], "cancelled", {ORDER: 3})
+
+
+def test_small_events_that_need_large_rows_do_not_read_or_remember_too_many_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lanes, "REMEMBERED_BYTES", 50_000)
+    monkeypatch.setattr(lanes, "READ_BYTES", 100_000)
+    read: list[int] = []
+
+    class Measured(MemoryStore):
+        def read(self, wanted: Mapping[LaneId, Wanted]) -> Mapping[LaneId, Known]:
+            known = super().read(wanted)
+            read.append(sum(one.rows_bytes for one in known.values()))
+            return known
+
+    placed, confirmed, _ = ORDERS
+    large = placed._replace(data=placed.data | {"lines": placed.data["lines"] * 50})
+    keys = [f"order-{n}" for n in range(100)]
+    store = Measured()
+    for start, key in enumerate(keys):
+        running(store).handle(told(other([large], key), start=start))
+    assert sum(map(len, store.rows[LANE].values())) > 5 * lanes.READ_BYTES
+    feed = running(store)
+    feed.handle(told([other([confirmed], key)[0] for key in keys], start=len(keys)))
+    assert {status(store, key) for key in keys} == {"confirmed"}
+    assert max(read) <= lanes.READ_BYTES
+    held = sum(len(orjson.dumps(row)) for row in feed.lane(PLACE)._rows.values())  # noqa: SLF001  # its only trace
+    assert held <= lanes.REMEMBERED_BYTES + lanes.READ_BYTES
 
 
 def test_what_a_lane_remembers_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:

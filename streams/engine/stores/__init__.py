@@ -16,7 +16,7 @@ from streams.engine.consumer import Row
 #: Why an event is parked: its record can't be decoded; its type is not known to the code that ran; our own code
 #: failed on it; it came too early; it waits for an earlier event of its aggregate. `passed` once failed, too, and no
 #: longer counts against its consumer.
-Cause = Literal["record", "unknown", "failed", "gap", "waits", "passed"]
+Cause = Literal["record", "unknown", "failed", "gap", "late", "waits", "passed"]
 
 #: Causes that may be a bad deploy: a consumer that has too many of them stops, instead of parking a whole topic.
 COUNTED: frozenset[Cause] = frozenset({"unknown", "failed"})
@@ -50,7 +50,7 @@ class Progress(NamedTuple):
     `leader_epoch` is that of the record before it, -1 when unknown. `parked` counts the parked events of each
     aggregate that has some, `counted` those that count against the consumer. The events of `untried` aggregates
     were tried by other code than this, or an operator drops one of them. `dropped` offsets are skipped, whatever their
-    records say.
+    records say. Of `late` aggregates an event was parked because what it needs was not there in time.
     """
 
     position: int = 0
@@ -59,6 +59,7 @@ class Progress(NamedTuple):
     counted: int = 0
     untried: frozenset[str] = frozenset()
     dropped: frozenset[int] = frozenset()
+    late: frozenset[str] = frozenset()
 
 
 def progress_of(
@@ -73,6 +74,7 @@ def progress_of(
         sum(one.cause in COUNTED for one in parked),
         frozenset(one.key for one in parked if _is_untried(one) or one.offset in left_out),
         left_out,
+        frozenset(one.key for one in parked if one.cause == "late"),
     )
 
 
@@ -81,10 +83,14 @@ def _is_untried(parked: Parked) -> bool:
 
 
 class Known(NamedTuple):
-    """What the store holds of the aggregates and rows that a batch touches; what it does not hold is left out."""
+    """What the store holds of the aggregates and rows that a batch touches; what it does not hold is left out.
+
+    `rows_bytes` is how long the rows are as JSON, together.
+    """
 
     versions: Mapping[str, int]
     rows: Mapping[str, Row]
+    rows_bytes: int = 0
 
 
 class Wanted(NamedTuple):
@@ -140,7 +146,8 @@ class Write:
 
     `expected` is the position that the effects were computed from; `position` the one after them. A view's effects
     are `rows` (None deletes), a table's are `records` (each with its offset), a reaction's are `events`. `unparked`
-    are offsets of events that are parked no longer.
+    are offsets of events that are parked no longer. The store that applies it notes in `rows_bytes` how long the rows
+    are as JSON, together.
     """
 
     lane: LaneId
@@ -151,6 +158,7 @@ class Write:
     parked: list[Parked] = field(default_factory=list)
     unparked: list[int] = field(default_factory=list)
     rows: dict[str, Row | None] = field(default_factory=dict)
+    rows_bytes: int = 0
     records: list[tuple[int, Row]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     stopped: Stopped | None = None

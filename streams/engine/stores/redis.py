@@ -207,13 +207,15 @@ class RedisStore:
             if rows:
                 pipeline.hmget(keys.rows, list(rows))
         answers = iter(pipeline.execute())
-        return {
-            lane: Known(
-                {name: int(value) for name, value in _found(aggregates, answers)},
-                {name: orjson.loads(value) for name, value in _found(rows, answers)},
+        known = {}
+        for lane, (aggregates, rows) in wanted.items():
+            versions, found = _found(aggregates, answers), _found(rows, answers)
+            known[lane] = Known(
+                {name: int(value) for name, value in versions},
+                {name: orjson.loads(value) for name, value in found},
+                sum(len(value) for _, value in found),
             )
-            for lane, (aggregates, rows) in wanted.items()
-        }
+        return known
 
     def apply(self, writes: Sequence[Write]) -> dict[LaneId, Exception]:
         """One Lua call a lane, all in one round trip."""
@@ -313,6 +315,7 @@ class RedisStore:
             kept += (key, orjson.dumps(row))
             if rank:
                 ranks += (row[rank], key)
+        write.rows_bytes = sum(map(len, kept[1::2]))
         parked = _flat((one.offset, _dump(one)) for one in write.parked)
         for group in (kept, gone, ranks, gone if rank else (), _flat(write.versions.items()), parked, write.unparked):
             arguments.append(len(group))
