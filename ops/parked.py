@@ -180,12 +180,18 @@ class Desk:
 
         Gives the partitions. Raises NotParked when it has stopped nowhere, or NotCarriedOut.
         """
-        store = self._store(consumer)
-        stopped = [lane for lane, at in store.progress(self._lanes(consumer)).items() if at.counted >= MOST_FAILED]
+        stopped = self.stopped(consumer)
+        requests = [Request(str(uuid7()), LaneId(consumer, partition), "pass", "", reason) for partition in stopped]
+        self._await(self._store(consumer), requests)
+        return stopped
+
+    def stopped(self, consumer: str) -> list[int]:
+        """The partitions in which a consumer has stopped. Raises NotParked when it has stopped nowhere."""
+        found = self._store(consumer).progress(self._lanes(consumer))
+        stopped = [lane.partition for lane, at in found.items() if at.counted >= MOST_FAILED]
         if not stopped:
             raise NotParked(f"{consumer} has not stopped: fewer than {MOST_FAILED} events of a partition have failed")
-        self._await(store, [Request(str(uuid7()), lane, "pass", "", reason) for lane in stopped])
-        return [lane.partition for lane in stopped]
+        return stopped
 
     def _aggregates(self, consumer: str) -> Iterator[Aggregate]:
         store = self._store(consumer)

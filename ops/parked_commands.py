@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from ops.parked import SHOWN_BYTES, Desk, NotCarriedOut, NotParked, Outcome, Shown
+from ops.parked import SHOWN_BYTES, Aggregate, Desk, NotCarriedOut, NotParked, Outcome, Shown
 from ops.positions import UNANSWERED, said
 
 _T = TypeVar("_T")
@@ -30,6 +30,8 @@ app = typer.Typer(
 Consumer = Annotated[str, typer.Argument(help="A view, table or reaction: view.order, or just order.")]
 AnyConsumer = Annotated[str | None, typer.Argument(help="A view, table or reaction; all when left out.")]
 Key = Annotated[str, typer.Argument(help="The aggregate's id, as `list` names it.")]
+OneKey = Annotated[str | None, typer.Argument(help="The aggregate's id, as `list` names it.")]
+Every = Annotated[bool, typer.Option("--all", help="All aggregates of the consumer.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why, for whoever looks at it later.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
@@ -87,42 +89,59 @@ def show(consumer: Consumer, key: Key, as_json: Json = False) -> None:
 @app.command()
 def retry(
     consumer: Consumer,
-    key: Annotated[str | None, typer.Argument(help="The aggregate's id.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="All aggregates of the consumer.")] = False,
+    key: OneKey = None,
+    every: Every = False,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Have parked events tried again, in order; exit 1 if some still fail."""
-    if every == (key is not None):
-        _fail("say which aggregate's events, or --all of the consumer's")
 
     def work(desk: Desk) -> Sequence[Outcome]:
-        name = desk.find(consumer)
-        wanted = desk.aggregates([name]) if key is None else [desk.aggregate(name, key)]
+        wanted = _chosen(desk, consumer, key, every=every)
         return [desk.rehearse_retry(one) for one in wanted] if dry_run else desk.retry(wanted)
 
     _tell(_at_desk(work), dry_run=dry_run, as_json=as_json)
 
 
 @app.command()
-def drop(consumer: Consumer, key: Key, reason: Reason, dry_run: DryRun = False, as_json: Json = False) -> None:
+def drop(
+    consumer: Consumer,
+    reason: Reason,
+    key: OneKey = None,
+    every: Every = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
     """Give up the event that the others of its aggregate wait for, and have these applied; exit 1 if they still fail."""
 
     def work(desk: Desk) -> Sequence[Outcome]:
-        wanted = desk.aggregate(desk.find(consumer), key)
-        return [desk.rehearse_drop(wanted)] if dry_run else desk.drop([wanted], _reason(reason))
+        wanted = _chosen(desk, consumer, key, every=every)
+        return [desk.rehearse_drop(one) for one in wanted] if dry_run else desk.drop(wanted, _reason(reason))
 
     _tell(_at_desk(work), dry_run=dry_run, as_json=as_json)
 
 
 @app.command(name="pass")
-def pass_by(consumer: Consumer, reason: Reason, as_json: Json = False) -> None:
+def pass_by(consumer: Consumer, reason: Reason, dry_run: DryRun = False, as_json: Json = False) -> None:
     """Let a consumer that has stopped go on: what its code fails on stays parked, and counts no longer."""
-    partitions = _at_desk(lambda desk: desk.pass_by(desk.find(consumer), _reason(reason)))
+
+    def work(desk: Desk) -> list[int]:
+        name = desk.find(consumer)
+        return desk.stopped(name) if dry_run else desk.pass_by(name, _reason(reason))
+
+    partitions = _at_desk(work)
     if as_json:
         typer.echo(json.dumps({"partitions": partitions}))
-    else:
-        typer.echo(f"{consumer} goes on in partitions {', '.join(map(str, partitions))}; what it failed on stays parked")
+        return
+    goes_on = "would go on" if dry_run else "goes on"
+    typer.echo(f"{consumer} {goes_on} in partitions {', '.join(map(str, partitions))}; what it failed on stays parked")
+
+
+def _chosen(desk: Desk, consumer: str, key: str | None, *, every: bool) -> list[Aggregate]:
+    if every == (key is not None):
+        _fail("say which aggregate's events, or --all of the consumer's")
+    name = desk.find(consumer)
+    return desk.aggregates([name]) if key is None else [desk.aggregate(name, key)]
 
 
 def _at_desk(work: Callable[[Desk], _T]) -> _T:
