@@ -17,6 +17,7 @@ from api.services import tables, views
 from kernel import settings
 from ops.consumers import fares
 from ops.generations import changed, generations_of, locked, rebuildable, sweep
+from ops.parked import Desk
 from ops.rebuild import RebuildFailed, rebuild, rebuild_consumer
 from ops.verify import verify
 from schemas.event import Event
@@ -204,6 +205,10 @@ def test_a_redis_that_lost_all_is_filled_again_from_the_topics(buyers: Buyers) -
     redis().flushall()
     reader = Views(settings.redis_url(), PARTITIONS)
     eventually(lambda: reader.get("order", buyers.accepted[0]))
+    assert verify().differences == []
+    # What had been dropped is parked again: that it was dropped has been lost, too.
+    desk = Desk()
+    desk.drop(desk.aggregates(), "dropped before")
 
 
 def test_a_redis_that_lost_the_number_of_the_live_generation_finds_it_again(buyers: Buyers) -> None:
