@@ -18,7 +18,8 @@ from schemas.registry import codec
 from streams.engine.consumer import Consumer
 from streams.engine.feed import Feed
 from streams.engine.garbage import collect_rarely
-from streams.engine.source import Pace, Source
+from streams.engine.pace import Pace
+from streams.engine.source import Source
 from streams.engine.topics import check_topics
 from streams.engine.turn import Turn, settle_from_thread
 from streams.feeds import chosen, feeds, open_store

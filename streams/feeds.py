@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from api.services import reactions, services, tables, views
 from kernel import settings
 from streams.engine.consumer import Consumer
-from streams.engine.source import Pace
+from streams.engine.pace import Pace
 from streams.engine.stores import Store
 from streams.engine.stores.clickhouse import ClickHouseStore
 from streams.engine.stores.postgres import PostgresStore

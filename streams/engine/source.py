@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Sequence
 from threading import Event, Thread
 from time import monotonic
-from typing import NamedTuple
 
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
@@ -26,6 +25,7 @@ from streams.engine.client import (
     say,
 )
 from streams.engine.feed import Feed
+from streams.engine.pace import Pace, Portion
 from streams.engine.replayer import Replayer
 from streams.engine.turn import Turn, settle_from_thread
 
@@ -41,30 +41,10 @@ TURN_S = 0.25
 COMMIT_S = 5.0
 #: Seconds between looks at what operators want.
 REQUESTS_S = 1.0
-#: Records in a batch at first, and in one call of the client.
-FIRST_RECORDS, AT_ONCE = 500, 500
 
 # Fetches as soon as there is something, and no further ahead.
 _FOLLOW = {"queued.min.messages": 1, "fetch.queue.backoff.ms": 5}
 _GATHER = {"fetch.min.bytes": 1_048_576, "fetch.wait.max.ms": 500}
-
-
-class Pace(NamedTuple):
-    """How much of what arrives is handled at once.
-
-    `linger_s` is how long records are gathered for, for sinks that want few large writes; others rest after each batch
-    for as long as applying it took, at most `rest_s`: the busier the machine, the larger the batches, and the less each
-    event costs, and what comes to a feed that has rested is handled at once. A batch has at most `records`, and about as
-    many `bytes` of values.
-
-    `apply_s` is how long applying a batch should take at most: locks are held for no longer, and others get their turn.
-    """
-
-    records: int
-    bytes: int
-    rest_s: float = 0.0
-    linger_s: float = 0.0
-    apply_s: float = 0.25
 
 
 class Source:
@@ -79,7 +59,7 @@ class Source:
         self._feed = feed
         self._pace = pace
         self._offer = offer
-        self._most = min(FIRST_RECORDS, pace.records)
+        self._portion = Portion(pace)
         self._rested_at = 0.0
         self._pending: list[Batch] = []
         self._next: dict[Place, int] = {}
@@ -141,26 +121,13 @@ class Source:
         if first is None:
             return []
         assignments = self._assignments
-        messages = [first]
-        size = len(first)
         until = monotonic() + self._pace.linger_s if self._pace.linger_s else self._rested_at
-        while len(messages) < self._most and size < self._pace.bytes:
-            left_s = max(0.0, until - monotonic())
-            more = self._client.consume(self._room(len(messages), size), left_s)
-            messages += more
-            size += sum(map(len, more))
-            if not more and left_s == 0.0:
-                break
+        messages = self._portion.gather(self._client, first, until)
         if self._assignments != assignments:
             # Partitions came or went in between: what we hold need not follow on from `_next`.
             self._discard(*messages)
             return []
         return batches_of(self._feed, [message for message in messages if self._is_record(message)], self._next)
-
-    def _room(self, records: int, size: int) -> int:
-        """How many records more the batch may have, when they are as large as those that it has."""
-        fitting = (self._pace.bytes - size) * records // max(1, size)
-        return max(1, min(AT_ONCE, self._most - records, fitting))
 
     def _is_record(self, message: Message) -> bool:
         error = message.error()
@@ -222,20 +189,16 @@ class Source:
         self._feed.handle(self._pending)
         ended = monotonic()
         took_s = ended - began
-        handled = sum(len(batch.items) for batch in self._pending)
+        self._portion.learn(sum(len(batch.items) for batch in self._pending), took_s)
         self._pending = []
         self._rested_at = ended + min(self._pace.rest_s, took_s)
-        if took_s > self._pace.apply_s:
-            self._most = max(1, int(handled * self._pace.apply_s / took_s))
-        elif handled >= self._most:
-            self._most = min(self._pace.records, 2 * self._most)
 
     def _replay(self) -> None:
         """A piece of what detached lanes lack; those that have caught up are taken back."""
         self._rewinds.update(self._feed.attach(self._next))
         due = self._feed.due()
         if due:
-            self._replayer = self._replayer or Replayer(self._bootstrap, self._feed)
+            self._replayer = self._replayer or Replayer(self._bootstrap, self._feed, self._pace)
             self._replayer.replay(due)
         elif not self._feed.has_detached:
             self._close_replayer()

@@ -19,7 +19,8 @@ from schemas.event import Topic
 from streams.engine import source
 from streams.engine.batch import Batch, Place, Record
 from streams.engine.feed import Feed
-from streams.engine.source import Pace, Source
+from streams.engine.pace import Pace
+from streams.engine.source import Source
 from streams.engine.stores import LaneId, Progress, Write
 from streams.engine.turn import Turn
 from tests.events import CODEC

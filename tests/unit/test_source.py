@@ -1,25 +1,30 @@
 """What a source promises to those who have its work done."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from itertools import chain, repeat
 from queue import Queue
 from threading import Thread
 from time import monotonic
 
 import pytest
+from confluent_kafka import Message, TopicPartition
 
 from api.services import tables, views
-from streams.engine import client, source
+from streams.engine import client, pace, replayer, source
 from streams.engine.batch import Batch, Item, Place
 from streams.engine.client import BrokerSilent, Hearing
 from streams.engine.feed import Feed
+from streams.engine.pace import Pace
 from streams.engine.replayer import Replayer
-from streams.engine.source import Pace, Source
+from streams.engine.source import Source
 from streams.engine.turn import Turn, settle_from_thread
 from streams.feeds import feeds
 from tests.events import CODEC
 from tests.memory_store import MemoryStore
+
+PACE = Pace(records=400, bytes=1_000_000)
 
 
 async def ask(turn: Turn) -> None:
@@ -84,7 +89,7 @@ def test_a_replayer_that_the_broker_does_not_answer_is_given_up_after_a_while(mo
     """It has a client of its own, which can lose its broker by itself."""
     for name, seconds in (("ANSWER_S", 0.1), ("SILENCE_S", 0.3)):
         monkeypatch.setattr(client, name, seconds)
-    with closing(Replayer("127.0.0.1:1", Feed("test", [views()["order"]], MemoryStore(), CODEC))) as replayer:
+    with closing(Replayer("127.0.0.1:1", Feed("test", [views()["order"]], MemoryStore(), CODEC), PACE)) as replayer:
         assert not replayer.hearing.ask()
         with pytest.raises(BrokerSilent):
             ask_until_it_is_given_up(replayer.hearing)
@@ -104,7 +109,7 @@ def test_tables_are_not_written_in_smaller_pieces_because_the_machine_is_busy(mo
     reading = Source("127.0.0.1:1", feed, pace, lambda turn: None)
     sizes = []
     for _ in range(8):
-        items = [Item(offset, "", 0, None, 0) for offset in range(reading._most)]  # noqa: SLF001  # what it is about
+        items = [Item(offset, "", 0, None, 0) for offset in range(reading._portion.most)]  # noqa: SLF001  # what it is about
         sizes.append(len(items))
         reading._pending = [Batch(Place("marea.order", 0), 0, len(items), items)]  # noqa: SLF001
         reading._apply()  # noqa: SLF001
@@ -125,16 +130,121 @@ def test_a_batch_that_took_too_long_makes_the_next_ones_smaller_and_a_full_quick
             now[0] += took_s_a_record[0] * sum(len(batch.items) for batch in batches)
 
     feed = Slow("test", [views()["order"]], MemoryStore(), CODEC)
-    reading = Source("127.0.0.1:1", feed, Pace(records=400, bytes=1_000), lambda turn: None)
+    reading = Source("127.0.0.1:1", feed, PACE, lambda turn: None)
 
     def apply() -> int:
-        items = [Item(offset, "", 0, None, 0) for offset in range(reading._most)]  # noqa: SLF001  # what it is about
+        items = [Item(offset, "", 0, None, 0) for offset in range(reading._portion.most)]  # noqa: SLF001  # what it is about
         reading._pending = [Batch(Place("marea.order", 0), 0, len(items), items)]  # noqa: SLF001
         reading._apply()  # noqa: SLF001
-        return reading._most  # noqa: SLF001
+        return reading._portion.most  # noqa: SLF001
 
     assert [apply() for _ in range(2)] == [32, 64], "a quarter of a second, and then twice as many"
     took_s_a_record[0] = 1 / 1_024
     assert [apply() for _ in range(4)] == [128, 256, 400, 256]
     took_s_a_record[0] = 10.0
     assert [apply() for _ in range(2)] == [1, 1], "and one at least"
+
+
+class Clock:
+    """Seconds that pass when somebody works or waits."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class Broker:
+    """A client with one partition of values of these sizes, as librdkafka gives them: so many, whatever they weigh."""
+
+    def __init__(self, clock: Clock, sizes: Iterable[int]) -> None:
+        self._clock = clock
+        self._messages = self._written(sizes)
+
+    def assign(self, partitions: Sequence[TopicPartition]) -> None:
+        assert [(each.partition, each.offset) for each in partitions] == [(0, 0)], "nothing is read twice"
+
+    def poll(self, timeout: float) -> Message | None:
+        return next(iter(self.consume(1, timeout)), None)
+
+    def consume(self, most: int, timeout: float) -> list[Message]:
+        found = [message for _, message in zip(range(most), self._messages, strict=False)]
+        self._clock.now += timeout if len(found) < most else 0.0
+        return found
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _written(self, sizes: Iterable[int]) -> Iterator[Message]:
+        for offset, size in enumerate(sizes):
+            yield Message("marea.order", 0, offset, b"", bytes(size))
+
+
+class Noting(Feed):
+    """A feed that notes what is replayed; a record takes `s_a_record`."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__("test", [views()["order"]], MemoryStore(), CODEC)
+        self._clock = clock
+        self.s_a_record = 0.0
+        self.replayed: list[Sequence[Item]] = []
+
+    def replay(self, batches: Sequence[Batch]) -> None:
+        for batch in batches:
+            self._clock.now += self.s_a_record * len(batch.items)
+            self.replayed.append(batch.items)
+
+
+class Again:
+    """A replayer, its feed, and how many records and bytes it hands over when it is asked."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, sizes: Iterable[int], pace_: Pace = PACE) -> None:
+        clock = Clock()
+        for module in (pace, replayer):
+            monkeypatch.setattr(module, "monotonic", clock.monotonic)
+        monkeypatch.setattr(replayer, "KafkaConsumer", lambda config, logger: Broker(clock, sizes))
+        self.feed = Noting(clock)
+        self._replayer = Replayer("", self.feed, pace_)
+        self._at = 0
+
+    def hand_over(self) -> tuple[int, int]:
+        self._replayer.replay({Place("marea.order", 0): self._at})
+        items = self.feed.replayed[-1]
+        self._at = items[-1].offset + 1
+        return len(items), sum(item.size for item in items)
+
+
+def test_what_is_replayed_at_once_is_bounded_in_bytes_and_none_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reaction that comes back finds orders of one line and of 500, and would have all of them in one transaction."""
+    sizes = [100, 100_000] * 100
+    again = Again(monkeypatch, sizes)
+    handed_over: list[tuple[int, int]] = []
+    while sum(records for records, _ in handed_over) < len(sizes):
+        handed_over.append(again.hand_over())
+    assert [item.offset for items in again.feed.replayed for item in items] == [*range(len(sizes))]
+    assert max(size for _, size in handed_over) <= PACE.bytes + 100_000
+    assert min(size for _, size in handed_over[:-1]) >= PACE.bytes
+
+
+def test_one_small_record_does_not_bring_hundreds_of_large_ones_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    again = Again(monkeypatch, chain([100], repeat(200_000)))
+    assert again.hand_over() == (1 + pace.GROWTH, 100 + pace.GROWTH * 200_000)
+    assert again.hand_over() == (5, 1_000_000)
+
+
+def test_what_took_long_to_replay_comes_in_smaller_pieces_and_what_is_quick_in_larger_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    again = Again(monkeypatch, repeat(10))
+    again.feed.s_a_record = 1 / 128
+    assert [again.hand_over()[0] for _ in range(3)] == [400, 32, 64]
+    again.feed.s_a_record = 10.0
+    assert [again.hand_over()[0] for _ in range(3)] == [32, 1, 1]
+    again.feed.s_a_record = 0.0
+    assert [again.hand_over()[0] for _ in range(11)] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 400, 400]
+
+
+def test_the_others_wait_for_no_more_than_a_piece_of_what_is_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many records their own batches may have."""
+    again = Again(monkeypatch, repeat(10), feeds()["tables"][1])
+    assert [again.hand_over()[0] for _ in range(3)] == [500, replayer.REPLAY_RECORDS, replayer.REPLAY_RECORDS]
