@@ -1,25 +1,35 @@
 """Whatever a Kafka record is, it is an event or Undecodable."""
 
 import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from api.services import tables, views
-from kernel.limits import MAX_KEY_BYTES, MAX_NUMBER
+from api.inventory.reactions import reserve_stock
+from api.orders.reactions import copy_prices, settle_orders
+from api.services import consumers, reactions
+from kernel.clock import Clock
+from kernel.limits import MAX_EVENT_BYTES, MAX_KEY_BYTES, MAX_NUMBER
 from schemas import order, stock
 from schemas.bounds import MAX_PARTS
 from schemas.codec import LEARNED, TYPES, Codec, Undecodable, UnknownType
 from schemas.event import Event
-from streams.engine.batch import UNREADABLE, Place, Record, aggregate_id, decode
-from streams.engine.consumer import Table, View, consumer_id
+from streams.engine import feed
+from streams.engine.batch import UNREADABLE, Item, Place, Record, aggregate_id, decode, read
+from streams.engine.consumer import Consumer, Reaction, Table, consumer_id
 from streams.engine.feed import Feed
 from streams.engine.stores import LaneId
-from tests.events import CODEC, LIVES, life, record
-from tests.memory_store import MemoryStore
+from tests.events import CODEC, LIVES, START, life, record
+from tests.memory_services import MemoryDatabase, MemoryInventory, MemoryOrders
+from tests.memory_store import Handlers, MemoryStore
+
+S = TypeVar("S")
 
 TOPIC = order.TOPIC
 [PLACED, *_] = life(TOPIC)
@@ -112,20 +122,106 @@ def test_any_record_is_an_event_or_undecodable(told: Record, type_: str) -> None
         assert found.key == aggregate_id(each)
 
 
-@pytest.mark.parametrize("consumer", [*views().values(), *tables().values()], ids=consumer_id)
-@settings(deadline=None)
-@given(st.lists(st.builds(Record, st.just(0), KEYS, VALUES, HEADERS), min_size=1, max_size=5))
-def test_whatever_comes_a_consumer_applies_or_parks_and_goes_on(consumer: View | Table, told: list[Record]) -> None:
+def handlers() -> Handlers:
+    """Every reaction's, in transactions of its service's store in memory. The order whose life is told is placed."""
+    clock = Clock(lambda: START, lambda: PLACED.id)
+    orders, inventory = MemoryOrders(), MemoryInventory()
+    orders.place(life(order.TOPIC)[0], "key", b"")
+
+    def of(store: S, react: Callable[[S, Sequence[Any]], None]) -> Callable[[Sequence[Event]], None]:
+        def handle(events: Sequence[Event]) -> None:
+            with MemoryDatabase(store).transaction() as its:
+                react(its, events)
+
+        return handle
+
+    return {
+        "reaction.orders.prices": of(orders, copy_prices),
+        "reaction.orders.outcomes": of(orders, partial(settle_orders, clock=clock)),
+        "reaction.inventory.reservations": of(inventory, partial(reserve_stock, clock=clock)),
+    }
+
+
+def handle(consumer: Consumer, records: Sequence[Record]) -> MemoryStore:
+    """What a consumer makes of the first records of its topic, if what a reaction does not find never comes."""
+    store = MemoryStore(handlers())
+    running = Feed("test", [consumer], store, REGISTERED)
+    place = Place(consumer.topic, 0)
+    running.assign([place])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(feed, "FIRST_PAUSE_S", 0.0)
+        patch.setattr(feed, "PATIENCE_S", -1.0)
+        running.handle([running.batch(place, 0, records)])
+        for _ in records:
+            running.replay([running.batch(place, 0, records)])
+    return store
+
+
+def each_has_ended(consumer: Consumer, told: Sequence[Record]) -> None:
+    """Each of these records is applied, skipped or parked, and an event that follows them is not touched by them.
+
+    That waits only if one of its own aggregate is parked.
+    """
     first, *_ = life(consumer.topic)
     records = [each._replace(offset=offset) for offset, each in enumerate([*told, record(0, first)])]
-    store = MemoryStore()
-    feed = Feed("test", [consumer], store, REGISTERED)
-    place, lane = Place(consumer.topic, 0), LaneId(consumer_id(consumer), 0)
-    feed.assign([place])
-    feed.handle([feed.batch(place, 0, records)])
+    store, lane = handle(consumer, records), LaneId(consumer_id(consumer), 0)
     assert store.positions_by_lane[lane] == len(records)
-    parked = {one.key for one in store.parked(lane)}
-    assert first.key in store.versions[lane] or store.records[lane] or first.key in parked
+
+    *before, last = [read(each, REGISTERED, consumer.topic) for each in records]
+    parked = store.parked_events[lane]
+    assert (last.offset in parked) == any(item.key == last.key for item in before if item.offset in parked)
+    passed = [item for item in [*before, last] if item.offset not in parked]
+    if isinstance(consumer, Table):
+        assert store.records[lane] == [(item.offset, row) for item in passed for row in consumer.rows(event_of(item))]
+        return
+    applied = list(map(event_of, without_skipped(passed)))
+    assert store.versions[lane] == {each.key: each.version for each in applied}
+    if isinstance(consumer, Reaction):
+        assert store.events[lane] == [each for each in applied if each.type in consumer.types]
+
+
+def event_of(item: Item) -> Event:
+    assert item.event, f"not an event, and not parked: {item.reason}"
+    return item.event
+
+
+def without_skipped(items: Iterable[Item]) -> Iterator[Item]:
+    """Those that are not of a version that has been before: each aggregate's have to be 1, 2, ..."""
+    versions: Counter[str] = Counter()
+    for item in items:
+        if item.version > versions[item.key]:
+            versions[item.key] += 1
+            assert item.version == versions[item.key]
+            yield item
+
+
+EVERY_CONSUMER = pytest.mark.parametrize("consumer", consumers(), ids=consumer_id)
+#: Events of all topics: to three of four consumers each is of another topic. Some are of an aggregate of their own.
+EVENTS = st.builds(
+    lambda event, key: record(0, event._replace(key=key or event.key)),
+    st.sampled_from([event for topic in LIVES for event in life(topic)]),
+    st.sampled_from([None, "a", "b"]),
+)
+
+
+def test_every_reaction_has_its_handler_here() -> None:
+    assert handlers().keys() == {consumer_id(each) for each in reactions().values()}
+
+
+@EVERY_CONSUMER
+@settings(deadline=None)
+@given(st.lists(st.one_of(EVENTS, st.builds(Record, st.just(0), KEYS, VALUES, HEADERS)), min_size=1, max_size=5))
+def test_whatever_comes_a_consumer_applies_skips_or_parks_and_goes_on(consumer: Consumer, told: list[Record]) -> None:
+    each_has_ended(consumer, told)
+
+
+@EVERY_CONSUMER
+def test_a_value_larger_than_any_that_we_write_ends_as_any_other(consumer: Consumer) -> None:
+    """Others may write them: one that is an event, and one that is none."""
+    first, *_ = life(consumer.topic)
+    text = next(name for name, value in first.data.items() if isinstance(value, str))
+    large = record(0, first._replace(key="a", data=first.data | {text: "x" * 2 * MAX_EVENT_BYTES}))
+    each_has_ended(consumer, [large, record(0, first._replace(key="b"), bytes(2 * MAX_EVENT_BYTES))])
 
 
 @settings(deadline=None)
