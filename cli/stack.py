@@ -103,7 +103,7 @@ def _show_consumers(consumers: list[dict[str, Any]] | str) -> None:
     figures = (Column(name, justify="right") for name in ("behind", "parked"))
     table = Table(Column("consumer", no_wrap=True), *figures, "state", box=None)
     for each in consumers:
-        style = "red" if each["stopped"] or each["stands"] or each["unread"] else "yellow" if each["parked"] else "green"
+        style = "red" if each["ahead"] or each["stopped"] or each["stands"] or each["unread"] else "yellow" if each["parked"] else "green"
         numbers = (f"{each['lag']:,}", f"{each['parked']:,}")
         table.add_row(each["name"], *numbers, f"[{style}]{escape(each['state'])}[/{style}]")
     output.print(table, highlight=False)

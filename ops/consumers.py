@@ -34,7 +34,8 @@ class Fare:
     """One consumer: `lag` is how many events of its topic it has not come to.
 
     `stands` are the partitions in which it does not move though it lags, `stopped` those of them in which its own
-    code has failed too often, `unread` those that no worker reads. `reason` and `since` are of the event that has
+    code has failed too often, `unread` those that no worker reads, `ahead` those whose log ends before its position.
+    `reason` and `since` are of the event that has
     been parked for longest, or of one on which it has stopped. `is_mixed` says that other code than this has written to
     its live generation, too.
     """
@@ -45,6 +46,7 @@ class Fare:
     stands: tuple[int, ...] = ()
     stopped: tuple[int, ...] = ()
     unread: tuple[int, ...] = ()
+    ahead: tuple[int, ...] = ()
     reason: str = ""
     since: datetime | None = None
     is_mixed: bool = False
@@ -52,6 +54,8 @@ class Fare:
     @property
     def state(self) -> str:
         """In words."""
+        if self.ahead:
+            return f"ahead of its topic in {_partitions(self.ahead)}: its log has gone back"
         if self.stopped:
             return f"stopped, its code fails: {self.reason}"
         if self.unread:
@@ -73,8 +77,8 @@ def fares() -> list[Fare]:
     Takes STANDS_S when one stands still, and less when all move.
     """
     unread = _unread()
-    ends = _ends()
     before = progress()
+    ends = _ends()  # after the first look: of a log that only grows, no position read before is beyond its end
     after = _until_moved(before, ends)
     with_parked = [name for name, at in after.items() if any(each.parked for each in at.values())]
     parked = Desk().aggregates(with_parked) if with_parked else []
@@ -101,9 +105,10 @@ def fare(
     *,
     is_mixed: bool = False,
 ) -> Fare:
-    """One consumer, by the ends of its topic, and its progress right after that and some time later."""
+    """One consumer, by the ends of its topic, and its progress right before that and some time later."""
     ends, before, after = looks
     stands = [p for p, end in ends.items() if before[p].position < end and before[p].position == after[p].position]
+    ahead = [p for p, end in ends.items() if before[p].position > end]
     stopped = [p for p in stands if after[p].counted >= MOST_FAILED]
     heads = [(one.head, one.lane.partition) for one in parked]
     told = [head for head, partition in heads if not stopped or (partition in stopped and head.cause in COUNTED)]
@@ -115,6 +120,7 @@ def fare(
         tuple(stands),
         tuple(stopped),
         tuple(unread),
+        tuple(ahead),
         reason,
         since,
         is_mixed,
@@ -135,7 +141,9 @@ def look() -> list[Trouble]:
 
 
 def _troubles(each: Fare) -> Iterator[Trouble]:
-    if each.stopped or each.unread or each.stands:
+    if each.ahead:
+        yield Trouble(each.name, f"it is {each.state}: restore the topic, or rebuild the consumer")
+    elif each.stopped or each.unread or each.stands:
         way_back = "; it goes on by itself with code that does not" if each.stopped else ""
         yield Trouble(each.name, f"{each.lag:,} events behind, {each.state}{way_back}")
     if each.parked:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from itertools import count
 
 import pytest
 
-from api.services import consumers, tables, views
+from api.services import consumers, tables, topics, views
+from ops import consumers as looks
 from ops import parked as operators
-from ops.consumers import Fare, fare, troubles
+from ops.consumers import Fare, fare, fares, troubles
 from ops.parked import Aggregate, Desk, NotCarriedOut, NotParked, Outcome
 from streams.engine.batch import Record
 from streams.engine.consumer import Table, View, consumer_id
@@ -15,6 +17,7 @@ from streams.engine.feed import Feed
 from streams.engine.lane import MOST_FAILED
 from streams.engine.rehearsal import Rehearsal
 from streams.engine.stores import Cause, LaneId, Parked, Progress, Request
+from streams.feeds import feeds
 from tests.events import CODEC, ORDER, START, batch_of, newer, record
 from tests.memory_store import MemoryStore
 from tests.unit.test_feed import ORDERS, PLACE, TOPIC, fetching, parked, records_of, running
@@ -210,3 +213,33 @@ class TestFares:
         found = self.of(Progress(10), Progress(10), unread=(0, 1))
         assert found.state == "not read by any worker in partitions 0, 1"
         assert [each.still for each in troubles([found])] == [True]
+
+    def test_one_whose_topic_ends_before_its_position_is_in_trouble(self) -> None:
+        found = self.of(Progress(11), Progress(11))
+        assert (found.lag, found.state) == (0, "ahead of its topic in partition 0: its log has gone back")
+        [trouble] = troubles([found])
+        assert (trouble.what, trouble.still) == ("view.order", True)
+        assert trouble.why == (
+            "it is ahead of its topic in partition 0: its log has gone back: restore the topic, or rebuild the consumer"
+        )
+
+    def test_one_that_came_past_the_end_after_that_was_read_is_up_to_date(self) -> None:
+        found = self.of(Progress(10), Progress(15))
+        assert (found.lag, found.state, troubles([found])) == (0, "up to date", [])
+
+    def test_whoever_keeps_up_with_topics_that_grow_is_never_ahead(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Between any two looks there are new events, and everybody has them at once."""
+        grown = count()
+
+        def at_the_end() -> dict[str, dict[int, Progress]]:
+            position = next(grown)
+            return {consumer_id(each): {0: Progress(position)} for each in consumers()}
+
+        monkeypatch.setattr(looks, "progress", at_the_end)
+        monkeypatch.setattr(looks, "_ends", lambda: dict.fromkeys(topics(), {0: next(grown)}))
+        monkeypatch.setattr(looks, "_unread", lambda: dict.fromkeys(feeds(), []))
+        monkeypatch.setattr(looks, "changed", list)
+        monkeypatch.setattr(looks, "sleep", lambda seconds: None)
+        found = fares()
+        assert {each.name for each in found} == {consumer_id(each) for each in consumers()}
+        assert {each.state for each in found} == {"up to date"}
