@@ -236,8 +236,8 @@ class TestFares:
             return {consumer_id(each): {0: Progress(position)} for each in consumers()}
 
         monkeypatch.setattr(looks, "progress", at_the_end)
-        monkeypatch.setattr(looks, "_ends", lambda: dict.fromkeys(topics(), {0: next(grown)}))
-        monkeypatch.setattr(looks, "_unread", lambda: dict.fromkeys(feeds(), []))
+        monkeypatch.setattr(looks, "_ends", lambda: {topic: {0: next(grown)} for topic in topics()})
+        monkeypatch.setattr(looks, "_unread", lambda: {feed: [] for feed in feeds()})
         monkeypatch.setattr(looks, "changed", list)
         monkeypatch.setattr(looks, "sleep", lambda seconds: None)
         found = fares()
