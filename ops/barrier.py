@@ -1,16 +1,15 @@
 """Whether what there was at one moment has reached the consumers: through the relay and Kafka, and applied."""
 
 from collections.abc import Collection
-from contextlib import closing
 from typing import Any
 
-import psycopg2
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from api.services import consumers, reactions
 from kernel import settings
 from kernel.kafka import admin_client
+from ops.databases import admin, admin_url, databases
 from ops.positions import progress
 from streams.engine.consumer import consumer_id
 
@@ -23,7 +22,7 @@ _TIMEOUT_S = 30
 
 
 class Barrier:
-    """Follows what is in PostgreSQL at the moment when this is made, on its way to the named consumers.
+    """Follows what is in every database at the moment when this is made, on its way to the named consumers.
 
     With one reaction come all: what one of them has done is compared with what another has.
     """
@@ -39,13 +38,13 @@ class Barrier:
             if consumer_id(consumer) in followed
         }
         self._kafka = admin_client(settings.kafka())
-        self._lsn = _ask(_NOW)
+        self._lsns = {url: _ask(url, _NOW) for url in map(admin_url, databases())}
         self._ends: dict[str, dict[int, int]] | None = None
 
     def is_passed(self) -> bool:
         """Whether all of it has been applied."""
         if self._ends is None:
-            if not _ask(_CONFIRMED, self._lsn):
+            if not all(_ask(url, _CONFIRMED, lsn) for url, lsn in self._lsns.items()):
                 return False
             self._ends = {topic: topic_ends(self._kafka, topic) for topic in set(self._topics.values())}
         at = progress()
@@ -66,11 +65,8 @@ def topic_ends(kafka: AdminClient, topic: str) -> dict[int, int]:
     return {place.partition: answer.result().offset for place, answer in answers.items()}
 
 
-def _ask(query: str, *parameters: Any) -> Any:
-    with (
-        closing(psycopg2.connect(settings.setting("ADMIN_DATABASE_URL"))) as database,
-        database.cursor() as cursor,
-    ):
+def _ask(url: str, query: str, *parameters: Any) -> Any:
+    with admin(url) as cursor:
         cursor.execute(query, parameters)
         [value] = cursor.fetchone() or [None]
         return value

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 import psycopg2
@@ -17,6 +17,7 @@ import psycopg2
 from api.services import reactions, services, tables, views
 from kernel import settings
 from kernel.partition import partition_of
+from ops.databases import admin_url, database_of
 from streams.engine.consumer import Reaction, Row, Table, View, consumer_id
 from streams.engine.reader import Views
 from streams.engine.stores.clickhouse import POSITION_COLUMNS, generation_table, live_generations
@@ -105,7 +106,7 @@ class Comparisons:
         service, query = self._sources[topic]
         with TemporaryDirectory(prefix="marea-verify-") as folder:
             states = States(Path(folder), self._partitions)
-            with _read(service, f"SELECT id, state::text FROM ({query}) AS states") as rows:
+            with read_rows(service, f"SELECT id, state::text FROM ({query}) AS states") as rows:
                 states.keep(rows)
             yield states
 
@@ -145,8 +146,21 @@ class Comparisons:
                 yield from (dict(zip(blocks.source.column_names, row, strict=True)) for row in block)
 
     def _reaction_parts(self, reaction: Reaction, states: States) -> Iterator[Part]:
-        with _read(reaction.service, reaction.effects) as rows:
+        with read_rows(reaction.service, reaction.effects) as rows:
             yield Part(0, reaction.expected(states.every()), ((key, orjson.loads(row)) for key, row in rows))
+
+
+@contextmanager
+def read_rows(service: str, query: str) -> Iterator[Iterator[tuple[str, str]]]:
+    """A query's rows from one snapshot of a service's schema, read as they are needed."""
+    connection = psycopg2.connect(admin_url(database_of(service)), options=f"-c search_path={service}")
+    try:
+        with connection.cursor("verify") as cursor:
+            cursor.itersize = 5_000
+            cursor.execute(query)
+            yield iter(cursor)
+    finally:
+        connection.close()
 
 
 def _keyed(columns: Iterable[str], rows: Iterable[Row]) -> Iterator[Keyed]:
@@ -156,16 +170,3 @@ def _keyed(columns: Iterable[str], rows: Iterable[Row]) -> Iterator[Keyed]:
 def _sources() -> Mapping[str, tuple[str, str]]:
     """By topic: the service that owns its aggregates, and the query for their states."""
     return {topic: (each.name, query) for each in services() for topic, query in each.states.items()}
-
-
-@contextmanager
-def _read(service: str, query: str, *parameters: Any) -> Iterator[Iterator[tuple[str, str]]]:
-    """A query's rows from one snapshot of a service's schema, read as they are needed."""
-    connection = psycopg2.connect(settings.setting("ADMIN_DATABASE_URL"), options=f"-c search_path={service}")
-    try:
-        with connection.cursor("verify") as cursor:
-            cursor.itersize = 5_000
-            cursor.execute(query, parameters)
-            yield iter(cursor)
-    finally:
-        connection.close()

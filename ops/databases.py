@@ -23,6 +23,11 @@ def databases() -> list[Database]:
     return relay.databases(service_urls())
 
 
+def database_of(service: str) -> Database:
+    """The database that a service's schema is in."""
+    return next(database for database in databases() if service in database.services)
+
+
 def admin_url(database: Database) -> str:
     """A database as the administrator, who has one name and one password on every server."""
     credentials = urlsplit(settings.admin_database_url()).netloc.rpartition("@")[0]

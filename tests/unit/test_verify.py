@@ -5,12 +5,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
+import psycopg2
+import pytest
+
+from api.services import consumers, services
 from kernel.partition import partition_of
+from ops import barrier as barriers
+from ops import comparisons
 from ops.comparisons import Part, States
 from ops.verify import MISSING, WHOLE_ROW, Difference, compare
-from streams.engine.consumer import Row
+from streams.engine.consumer import Row, consumer_id
+from streams.engine.stores import Progress
 
 Rows = dict[str, Row]
+WITH_DATABASE = [each.name for each in services() if each.has_database]
 
 
 class Comparisons:
@@ -138,3 +146,43 @@ def test_states_are_kept_by_partition(tmp_path: Path) -> None:
         expected = [n for n in range(100) if partition_of(f"order-{n}", 4) == partition]
         assert [state["n"] for state in states.of(partition)] == expected
     assert sorted(state["n"] for state in states.every()) == list(range(100))
+
+
+@pytest.fixture
+def _servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every service has its database on a server of its own."""
+    monkeypatch.setenv("MAREA_ADMIN_DATABASE_URL", "postgresql://admin:pw@anywhere/marea")
+    for name in WITH_DATABASE:
+        monkeypatch.setenv(f"MAREA_{name.upper()}_DATABASE_URL", f"postgresql://{name}:theirs@{name}.example:6432/shop")
+
+
+@pytest.mark.usefixtures("_servers")
+@pytest.mark.parametrize("service", WITH_DATABASE)
+def test_states_are_read_where_the_service_has_its_database(monkeypatch: pytest.MonkeyPatch, service: str) -> None:
+    asked: list[str] = []
+
+    def connect(url: str, **options: object) -> None:
+        asked.append(url)
+        raise psycopg2.OperationalError
+
+    monkeypatch.setattr(psycopg2, "connect", connect)
+    with pytest.raises(psycopg2.OperationalError), comparisons.read_rows(service, "SELECT 1"):
+        pass
+    assert asked == [f"postgresql://admin:pw@{service}.example:6432/shop"]
+
+
+@pytest.mark.usefixtures("_servers")
+@pytest.mark.parametrize("late", [None, *WITH_DATABASE])
+def test_nothing_has_passed_until_the_relays_of_all_databases_have(
+    monkeypatch: pytest.MonkeyPatch, late: str | None
+) -> None:
+    def ask(url: str, query: str, *lsn: str) -> str | bool:
+        return f"{late}.example" not in url if lsn else "0/7"
+
+    monkeypatch.setenv("MAREA_KAFKA", "nowhere:1")
+    monkeypatch.setenv("MAREA_PARTITIONS", "1")
+    monkeypatch.setattr(barriers, "_ask", ask)
+    monkeypatch.setattr(barriers, "admin_client", lambda servers: None)
+    monkeypatch.setattr(barriers, "topic_ends", lambda kafka, topic: {0: 3})
+    monkeypatch.setattr(barriers, "progress", lambda: {consumer_id(each): {0: Progress(3)} for each in consumers()})
+    assert barriers.Barrier(["view.order"]).is_passed() == (late is None)
