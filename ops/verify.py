@@ -33,9 +33,9 @@ WHOLE_ROW = "*"
 MISSING = "(missing)"
 
 #: Partition and key of a row.
-Place = tuple[int, str]
+RowId = tuple[int, str]
 #: The digests of the expected and of the actual row, where they are not the same; None is no row.
-Differing = dict[Place, tuple[int | None, int | None]]
+Differing = dict[RowId, tuple[int | None, int | None]]
 
 
 class Difference(NamedTuple):
@@ -69,16 +69,16 @@ class Verified:
 
 @dataclass
 class Look:
-    """What one look at one consumer found; `expected` and `actual` are the rows of the places asked for."""
+    """What one look at one consumer found; `expected` and `actual` are the rows asked for."""
 
     checked: int = 0
     differing: Differing = field(default_factory=dict)
-    expected: dict[Place, Row] = field(default_factory=dict)
-    actual: dict[Place, Row] = field(default_factory=dict)
+    expected: dict[RowId, Row] = field(default_factory=dict)
+    actual: dict[RowId, Row] = field(default_factory=dict)
 
 
-def look(parts: Iterable[Part], wanted: Collection[Place] = ()) -> Look:
-    """Compares part by part; `wanted` are the places whose rows are kept."""
+def look(parts: Iterable[Part], wanted: Collection[RowId] = ()) -> Look:
+    """Compares part by part; `wanted` rows are kept."""
     found = Look()
     for part in parts:
         keys = {key for partition, key in wanted if partition == part.partition}
@@ -196,7 +196,7 @@ def _look_again(
             continue
         still[name] = standing_still
         verified.differing[name] = len(standing_still)
-        for place in sorted(standing_still.keys() & shown):
-            rows = found.expected.get(place), found.actual.get(place)
-            verified.differences += differences(name, place[1], *rows)
+        for row_id in sorted(standing_still.keys() & shown):
+            rows = found.expected.get(row_id), found.actual.get(row_id)
+            verified.differences += differences(name, row_id[1], *rows)
     return still
