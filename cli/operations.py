@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
@@ -24,6 +24,7 @@ _T = TypeVar("_T")
 def load(stack: Stack, orders: int, rate: str, *, as_json: bool) -> None:
     """Places baskets."""
     from demo.load import load
+    from ops.console import text
 
     loaded = _do(stack, lambda: load(orders, _per_s(rate)))
     if as_json:
@@ -31,39 +32,15 @@ def load(stack: Stack, orders: int, rate: str, *, as_json: bool) -> None:
         return
     table = Table(box=None, show_header=False)
     for name, value in asdict(loaded).items():
-        table.add_row(name.replace("_", " "), _text(value))
+        table.add_row(name.replace("_", " "), text(value))
     output.print(table, highlight=False)
 
 
 def verify(stack: Stack, *, as_json: bool) -> None:
     """Compares PostgreSQL with everything made from it; exits 1 if there is any difference."""
-    from ops.verify import verify
+    from ops import console
 
-    verified = _do(stack, verify)
-    if as_json:
-        differences = [difference._asdict() for difference in verified.differences]
-        by_consumer = {
-            "rows": verified.checked,
-            "differing": verified.differing,
-            "parked": verified.parked,
-            "behind": verified.behind,
-        }
-        typer.echo(json.dumps({**verified.totals(), **by_consumer, "found": differences}, default=str))
-    else:
-        for difference in verified.differences:
-            consumer, key, field, expected, actual = difference
-            typer.echo(f"{consumer} {key} {field}: expected {_text(expected)}, actual {_text(actual)}")
-        table = Table("consumer", "rows", "differ", "parked", box=None)
-        for name, rows in verified.checked.items():
-            figures = (rows, verified.differing.get(name, 0), verified.parked.get(name, 0))
-            table.add_row(name, *(f"{figure:,}" for figure in figures))
-        for name in verified.parked.keys() - verified.checked.keys():
-            table.add_row(name, "", "", f"{verified.parked[name]:,}")
-        output.print(table, highlight=False)
-        if verified.behind:
-            output.print("The relay or a consumer is behind, so this may only be late: see ./marea status")
-    if verified.differing:
-        raise typer.Exit(1)
+    _do(stack, lambda: console.verify(as_json=as_json))
 
 
 def rebuild(
@@ -184,9 +161,3 @@ def _per_s(rate: str) -> float | None:
     if per_s <= 0:
         _fail(f"--rate is {rate!r}: give orders a second, such as 500, or max")
     return per_s
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_text(each)}" for name, each in value.items()) or "none"
-    return f"{value:,}" if isinstance(value, int | float) else str(value)

@@ -1,6 +1,5 @@
 """What the commands of the stack print."""
 
-import json
 import os
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
@@ -15,6 +14,7 @@ from local.program import PortTaken, Unfit
 from local.stack import NotStarted, Report, Stack, tail
 from local.status import describe
 from local.supervisor import NotEnded
+from ops import console
 from schemas.registry import IncompatibleSchema
 
 _T = TypeVar("_T")
@@ -51,20 +51,11 @@ def reset(stack: Stack) -> None:
 
 def status(stack: Stack, *, check: bool, as_json: bool) -> None:
     """Prints whether anything stands still, and every program's state; with `check`, exits 1 if anything does."""
-    found = describe(stack)
-    if as_json:
-        typer.echo(json.dumps(found))
-    else:
-        _show(found)
-    if check and found["troubles"]:
-        raise typer.Exit(1)
+    console.tell(describe(stack), _show, check=check, as_json=as_json)
 
 
 def _show(found: dict[str, Any]) -> None:
-    style = "red" if found["troubles"] else "green"
-    output.print(found["verdict"], style=style, markup=False, highlight=False, soft_wrap=True)
-    for trouble in found["troubles"] if len(found["troubles"]) > 1 else ():
-        output.print(f"- {trouble['sentence']}", style=style, markup=False, highlight=False, soft_wrap=True)
+    console.show_verdict(found)
     table = Table(
         "program",
         "state",
@@ -92,35 +83,7 @@ def _show(found: dict[str, Any]) -> None:
             output.print(f"[yellow]{name} does not serve: {escape(each['reason'])}[/yellow]", highlight=False)
     total = sum(each["memory_bytes"] for each in found["programs"].values())
     output.print(f"{total / _MIB:.0f} MiB in all, without counting shared pages twice", highlight=False)
-    _show_relays(found["relays"])
-    _show_consumers(found["consumers"])
-
-
-def _show_consumers(consumers: list[dict[str, Any]] | str) -> None:
-    if isinstance(consumers, str):
-        output.print(f"consumers: not known: {consumers}", style="yellow", markup=False, highlight=False)
-        return
-    figures = (Column(name, justify="right") for name in ("behind", "parked"))
-    table = Table(Column("consumer", no_wrap=True), *figures, "state", box=None)
-    for each in consumers:
-        style = "red" if each["ahead"] or each["stopped"] or each["stands"] or each["unread"] else "yellow" if each["parked"] else "green"
-        numbers = (f"{each['lag']:,}", f"{each['parked']:,}")
-        table.add_row(each["name"], *numbers, f"[{style}]{escape(each['state'])}[/{style}]")
-    output.print(table, highlight=False)
-
-
-def _show_relays(relays: list[dict[str, Any]] | str) -> None:
-    if isinstance(relays, str):
-        output.print(f"relay: not known: {relays}", style="yellow", markup=False, highlight=False)
-        return
-    table = Table("relay", "state", "slot", "behind", "WAL kept", "until lost", box=None)
-    for relay in relays:
-        slot = relay["slot"] or {}
-        sizes = (slot.get(name) for name in ("lag_bytes", "retained_bytes", "safe_bytes"))
-        figures = ("" if size is None else f"{size / _MIB:,.1f} MiB" for size in sizes)
-        reading = "missing" if not slot else "read" if slot["active"] else "not read"
-        table.add_row(relay["connector"], relay["state"], f"{slot.get('wal_status', '')} {reading}".strip(), *figures)
-    output.print(table)
+    console.show_path(found)
 
 
 def logs(stack: Stack, name: str, *, follow: bool) -> None:

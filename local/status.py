@@ -3,20 +3,13 @@
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from typing import Any
 
-from psycopg2 import Error as PostgreSQLError
-
-from connectors.relay import RelayDown
 from local.processes import memory_bytes
 from local.program import Program
 from local.stack import Stack
-from ops import consumers, health
-from ops.consumers import Fare
-from ops.positions import UNANSWERED, said
-from ops.relay import relays
-from ops.trouble import Trouble, verdict
+from ops import status
+from ops.trouble import Trouble
 
 
 def describe(stack: Stack) -> dict[str, Any]:
@@ -44,41 +37,21 @@ def describe(stack: Stack) -> dict[str, Any]:
             "pid": pid,
             "memory_bytes": memory_bytes(pid) if pid else 0,
         }
-    fares = _fares() if running else "the stack is down"
-    troubles, now = _troubles(found, fares), datetime.now(UTC)
-    return {
-        "verdict": verdict(troubles, now),
-        "troubles": [trouble.as_json(now) for trouble in troubles],
-        "port": stack.layout.port,
-        "programs": found,
-        "relays": _relays(),
-        "consumers": [each.as_json() for each in fares] if isinstance(fares, list) else fares,
-    }
+    return {"port": stack.layout.port, "programs": found, **_path(found)}
 
 
-def _troubles(programs: Mapping[str, Mapping[str, Any]], fares: list[Fare] | str) -> list[Trouble]:
+def _path(programs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What is told of production everywhere, with the programs' troubles."""
     if all(each["state"] == "STOPPED" for each in programs.values()):
-        return [Trouble("the stack", "it is down; ./marea up starts it")]
-    down = [
+        down = "the stack is down"
+        judged = status.judge([Trouble("the stack", "it is down; ./marea up starts it")])
+        return {**judged, "relays": down, "consumers": down}
+    stopped = [
         Trouble(name, f"it is {each['state']}: {each['reason'] or f'see ./marea logs {name}'}")
         for name, each in programs.items()
         if each["state"] != "RUNNING"
     ]
-    looks = {**health.LOOKS, "the consumers": lambda: _of_consumers(fares)}
-    return [*down, *health.troubles(looks)]
-
-
-def _of_consumers(fares: list[Fare] | str) -> list[Trouble]:
-    if isinstance(fares, list):
-        return consumers.troubles(fares)
-    return [Trouble("the consumers", f"their state is not known: {fares}")]
-
-
-def _relays() -> list[dict[str, Any]] | str:
-    try:
-        return [each.as_json() for each in relays()]
-    except (PostgreSQLError, RelayDown) as error:
-        return str(error).partition("\n")[0]
+    return status.describe(stopped)
 
 
 def _reasons(programs: Sequence[Program]) -> dict[str, str]:
@@ -87,10 +60,3 @@ def _reasons(programs: Sequence[Program]) -> dict[str, str]:
         asked = {program.name: pool.submit(program.check) for program in programs}
     errors = {name: answer.exception() for name, answer in asked.items()}
     return {name: str(error).strip() for name, error in errors.items() if error}
-
-
-def _fares() -> list[Fare] | str:
-    try:
-        return consumers.fares()
-    except UNANSWERED as error:
-        return said(error)

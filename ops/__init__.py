@@ -1,1 +1,1 @@
-"""What production needs, told where things are by settings alone: rebuild, verify."""
+"""What production needs, told where things are by settings alone: see `python -m ops`."""

@@ -1,8 +1,10 @@
 """`python -m ops COMMAND`: what production needs, told where things are by settings alone; see ARCHITECTURE.md."""
 
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -57,6 +59,32 @@ def keep() -> None:
 
 
 @cli.command()
+def status(
+    check: Annotated[bool, typer.Option("--check", help="Exit 1 if anything stands still or needs attention.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show whether anything stands still, the relays, how far every consumer is, and what is parked."""
+    from ops import console
+
+    console.status(check=check, as_json=as_json)
+
+
+@cli.command()
+def verify(as_json: Json = False) -> None:
+    """Compare PostgreSQL with every view and table; exit 1 if anything differs."""
+    from ops import console
+    from ops.comparisons import CannotVerify
+    from ops.positions import UNANSWERED, said
+
+    try:
+        console.verify(as_json=as_json)
+    except CannotVerify as error:
+        _fail(str(error))
+    except UNANSWERED as error:
+        _fail(f"something that this needs does not answer: {said(error)}")
+
+
+@cli.command()
 def rebuild(
     name: Annotated[str, typer.Argument(help="A view or table, or all.")] = "all",
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that replay.")] = 2,
@@ -77,11 +105,14 @@ def rebuild(
             if not (rebuilt.identical or accepted):
                 refused.append(each)
     except RebuildFailed as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from error
+        _fail(str(error))
     if refused:
-        typer.echo(f"not identical, so not live: {', '.join(refused)}", err=True)
-        raise typer.Exit(1)
+        _fail(f"not identical, so not live: {', '.join(refused)}")
+
+
+def _fail(text: str) -> NoReturn:
+    typer.echo(text, err=True)
+    raise typer.Exit(1)
 
 
 if __name__ == "__main__":

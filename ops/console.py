@@ -1,0 +1,118 @@
+"""What `verify` and `status` print, for `python -m ops` and for `marea`: text for people, or one JSON object."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Column, Table
+
+from ops.status import describe
+from ops.verify import Verified
+from ops.verify import verify as compare
+
+_MIB = 1024 * 1024
+
+output = Console()
+
+
+def verify(*, as_json: bool) -> None:
+    """Compares PostgreSQL with everything made from it; exits 1 if there is any difference. Raises what verify raises."""
+    verified = compare()
+    if as_json:
+        differences = [difference._asdict() for difference in verified.differences]
+        by_consumer = {
+            "rows": verified.checked,
+            "differing": verified.differing,
+            "parked": verified.parked,
+            "behind": verified.behind,
+        }
+        typer.echo(json.dumps({**verified.totals(), **by_consumer, "found": differences}, default=str))
+    else:
+        _show_verified(verified)
+    if verified.differing:
+        raise typer.Exit(1)
+
+
+def status(*, check: bool, as_json: bool) -> None:
+    """Prints whether anything stands still, the relays and the consumers; with `check`, exits 1 if anything does."""
+
+    def show(found: dict[str, Any]) -> None:
+        show_verdict(found)
+        show_path(found)
+
+    tell(describe(), show, check=check, as_json=as_json)
+
+
+def tell(found: dict[str, Any], show: Callable[[dict[str, Any]], None], *, check: bool, as_json: bool) -> None:
+    """Prints what was found as JSON, or shows it; with `check`, exits 1 if there are troubles."""
+    if as_json:
+        typer.echo(json.dumps(found))
+    else:
+        show(found)
+    if check and found["troubles"]:
+        raise typer.Exit(1)
+
+
+def show_verdict(found: dict[str, Any]) -> None:
+    """Whether anything stands still; and if several things do, each."""
+    style = "red" if found["troubles"] else "green"
+    output.print(found["verdict"], style=style, markup=False, highlight=False, soft_wrap=True)
+    for trouble in found["troubles"] if len(found["troubles"]) > 1 else ():
+        output.print(f"- {trouble['sentence']}", style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def show_path(found: dict[str, Any]) -> None:
+    """The relays and the consumers."""
+    _show_relays(found["relays"])
+    _show_consumers(found["consumers"])
+
+
+def text(value: Any) -> str:
+    """A value for people."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {text(each)}" for name, each in value.items()) or "none"
+    return f"{value:,}" if isinstance(value, int | float) else str(value)
+
+
+def _show_verified(verified: Verified) -> None:
+    for consumer, key, field, expected, actual in verified.differences:
+        typer.echo(f"{consumer} {key} {field}: expected {text(expected)}, actual {text(actual)}")
+    table = Table("consumer", "rows", "differ", "parked", box=None)
+    for name, rows in verified.checked.items():
+        figures = (rows, verified.differing.get(name, 0), verified.parked.get(name, 0))
+        table.add_row(name, *(f"{figure:,}" for figure in figures))
+    for name in verified.parked.keys() - verified.checked.keys():
+        table.add_row(name, "", "", f"{verified.parked[name]:,}")
+    output.print(table, highlight=False)
+    if verified.behind:
+        output.print("The relay or a consumer is behind, so this may only be late: see `status`")
+
+
+def _show_relays(relays: list[dict[str, Any]] | str) -> None:
+    if isinstance(relays, str):
+        output.print(f"relay: not known: {relays}", style="yellow", markup=False, highlight=False)
+        return
+    table = Table("relay", "state", "slot", "behind", "WAL kept", "until lost", box=None)
+    for relay in relays:
+        slot = relay["slot"] or {}
+        sizes = (slot.get(name) for name in ("lag_bytes", "retained_bytes", "safe_bytes"))
+        figures = ("" if size is None else f"{size / _MIB:,.1f} MiB" for size in sizes)
+        reading = "missing" if not slot else "read" if slot["active"] else "not read"
+        table.add_row(relay["connector"], relay["state"], f"{slot.get('wal_status', '')} {reading}".strip(), *figures)
+    output.print(table)
+
+
+def _show_consumers(consumers: list[dict[str, Any]] | str) -> None:
+    if isinstance(consumers, str):
+        output.print(f"consumers: not known: {consumers}", style="yellow", markup=False, highlight=False)
+        return
+    figures = (Column(name, justify="right") for name in ("behind", "parked"))
+    table = Table(Column("consumer", no_wrap=True), *figures, "state", box=None)
+    for each in consumers:
+        style = "red" if each["ahead"] or each["stopped"] or each["stands"] or each["unread"] else "yellow" if each["parked"] else "green"
+        numbers = (f"{each['lag']:,}", f"{each['parked']:,}")
+        table.add_row(each["name"], *numbers, f"[{style}]{escape(each['state'])}[/{style}]")
+    output.print(table, highlight=False)
