@@ -3,15 +3,13 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from random import Random
 from threading import Event
 from time import monotonic
 from uuid import uuid4
 
-import psycopg2
-
+from api.services import services
 from chaos.blows import Say, carry_out
 from chaos.schedule import schedule
 from demo.baskets import Product
@@ -19,8 +17,10 @@ from demo.load import stock_up
 from demo.placing import Order, Tally, await_final, order, place, steadily
 from kernel import settings
 from local.stack import Stack
+from ops.comparisons import read_rows
 from ops.positions import parked
 from ops.verify import Difference, verify
+from schemas.order import TOPIC
 from streams.engine.reader import Views
 
 #: Orders a second, as far as the machine carries them: what is left of its time is for coming back.
@@ -29,7 +29,7 @@ RATE_PER_S = 50.0
 PRODUCTS, UNITS, TOO_MANY, SCARCE = 50, 50_000, 100_000, 10
 CUSTOMERS = 100
 
-_PLACED = "SELECT id::text FROM orders.orders WHERE starts_with(customer_id, %s)"
+_CUSTOMERS = "SELECT id, state->>'customer_id' FROM ({}) AS states"
 
 
 @dataclass
@@ -136,6 +136,7 @@ def _product(sku: str) -> Product:
 
 
 def _placed(name: str) -> set[str]:
-    with closing(psycopg2.connect(settings.database_url("orders"))) as database, database.cursor() as cursor:
-        cursor.execute(_PLACED, (f"{name}-",))
-        return {order_id for (order_id,) in cursor.fetchall()}
+    """The orders of this run that their service has."""
+    [owner] = [each for each in services() if TOPIC in each.states]
+    with read_rows(owner.name, _CUSTOMERS.format(owner.states[TOPIC])) as rows:
+        return {order_id for order_id, customer in rows if customer.startswith(f"{name}-")}

@@ -12,11 +12,13 @@ from api.services import services
 ROOT = Path(__file__).parents[2]
 NAMES = {each.name for each in services()}
 WORD = re.compile("[a-z]+")
+#: As in SQL.
+TABLE = re.compile(rf"\b({'|'.join(NAMES)})\.[a-z]")
 
 #: Rooms that serve all services alike. (bench/ measures certain ones.)
 GENERAL = ("kernel", "schemas", "streams", "api", "connectors", "ops", "local")
 #: Rooms that work with the shop as its customers do: an order is a word there, and no service's name.
-CUSTOMERS = ("demo", "cli")
+CUSTOMERS = ("demo", "cli", "chaos")
 #: What else serves all services alike.
 SETTINGS = ("marea", "pyproject.toml", "connectors/*.*", "sql/*/engine/*.sql")
 
@@ -76,7 +78,9 @@ def test_what_serves_all_services_names_none(path: Path) -> None:
 
 @pytest.mark.parametrize("path", sources(CUSTOMERS), ids=lambda path: str(path.relative_to(ROOT)))
 def test_customers_look_into_no_service(path: Path) -> None:
-    assert named(imports(tree(path))) == set()
+    code = tree(path)
+    assert named(imports(code)) == set()
+    assert [text for text in texts(code) if TABLE.search(text)] == []
 
 
 @pytest.mark.parametrize("pattern", SETTINGS)
