@@ -1,7 +1,7 @@
 """A new service is its folder: everything else follows from its manifest."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -17,11 +17,15 @@ from api.services import BadManifest, check, consumers, services, topics
 from api.web.openapi import document
 from api.wsgi import create_app
 from local import layout as layouts
-from local.layout import Layout
+from local.layout import PARTITIONS, Layout
 from local.programs import nginx
 from local.programs import services as programs
+from ops import consumers as looks
+from ops import positions
 from ops.databases import service_urls
 from streams.engine.consumer import Reaction, consumer_id
+from streams.engine.stores import LaneId, Progress
+from streams.feeds import feeds
 
 PORT = 23_400
 ROUTES = '''
@@ -152,6 +156,29 @@ def test_its_topics_and_consumers_follow(new: Service) -> None:
     assert "view.points" in ids
     assert ("marea.points" in topics()) == new.has_database
     assert ("reaction.loyalty.points" in ids) == new.has_database
+
+
+def test_its_consumers_are_looked_at_and_no_database_that_it_has_not(
+    new: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def stored_progress(url: str, reactions: Sequence[Reaction]) -> dict[LaneId, Progress]:
+        asked.extend(each.service for each in reactions)
+        return {}
+
+    for name, value in Layout(PORT).environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(positions, "live_progress", lambda client, view, partitions: {})
+    monkeypatch.setattr(positions, "_of_tables", lambda tables: {consumer_id(table): {} for table in tables})
+    monkeypatch.setattr(positions, "stored_progress", stored_progress)
+    monkeypatch.setattr(looks, "_ends", lambda: {topic: dict.fromkeys(range(PARTITIONS), 0) for topic in topics()})
+    monkeypatch.setattr(looks, "_unread", lambda: {feed: [] for feed in feeds()})
+    monkeypatch.setattr(looks, "changed", list)
+    assert {fare.name: fare.state for fare in looks.fares()} == {
+        consumer_id(consumer): "up to date" for consumer in consumers()
+    }
+    assert ("loyalty" in asked) == new.has_database
 
 
 def test_it_is_served_without_a_line_more(new: Service, monkeypatch: pytest.MonkeyPatch) -> None:
