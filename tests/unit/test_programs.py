@@ -1,5 +1,8 @@
 """What a program is made of, and what this machine must have for it."""
 
+import os
+import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -155,29 +158,102 @@ def test_a_program_that_is_new_enough_is_taken(version: str) -> None:
     at_least("Redis", version, (6, 2), "for ZRANGE BYSCORE")
 
 
-@pytest.mark.parametrize(
-    ("version", "options"), [("1.18.0", ()), ("1.19.5", ("-e", "stderr")), ("1.22.1", ("-e", "stderr"))]
-)
-def test_an_old_nginx_is_not_given_an_option_that_it_lacks(version: str, options: tuple[str, ...]) -> None:
-    assert nginx.early_log(version) == options
+@pytest.fixture
+def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    """Of a stack that keeps nothing yet."""
+    monkeypatch.setattr(layouts, "STATE", tmp_path)
+    return Layout(17000)
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder whose programs are found before all others."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return folder
+
+
+def says(program: Path, text: str) -> None:
+    program.parent.mkdir(parents=True, exist_ok=True)
+    program.write_text(f"#!/bin/sh\necho '{text}' | tee /dev/stderr\n")
+    program.chmod(0o755)
+
+
+def refused(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Why `up` starts nothing."""
+    stack = Stack(layout)
+    monkeypatch.setattr(stack, "supervisor", None)  # whoever asks it is too late
+    with pytest.raises(Unfit) as error:
+        stack.up()
+    return str(error.value)
+
+
+def test_nothing_is_started_beside_a_redis_that_is_too_old(
+    layout: Layout, installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    says(installed / "redis-server", "Redis server v=6.0.16 sha=00000000:0 malloc=jemalloc-5.2.1 bits=64")
+    assert refused(layout, monkeypatch).startswith("Redis 6.0.16 is too old: 6.2 or newer is needed")
+
+
+@pytest.fixture
+def postgresqls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes these major versions the only ones that are installed."""
+
+    def install(*versions: int) -> None:
+        folders = {version: tmp_path / "postgresql" / str(version) for version in versions}
+        for version, folder in folders.items():
+            says(folder / "postgres", f"postgres (PostgreSQL) {version}.3")
+        monkeypatch.setattr(postgresql, "_installed", lambda: folders)
+
+    return install
+
+
+def made_by(version: int, layout: Layout) -> None:
+    """There is data that this major version of PostgreSQL has made."""
+    data = layout.data("postgresql")
+    data.mkdir(parents=True)
+    (data / "PG_VERSION").write_text(f"{version}\n")
+
+
+def test_nothing_is_started_beside_a_postgresql_that_is_too_old(
+    layout: Layout, postgresqls: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    postgresqls(12)
+    assert refused(layout, monkeypatch).startswith("PostgreSQL 12 is too old: 13 or newer is needed")
 
 
 def test_data_is_opened_by_the_major_version_that_made_it_though_a_newer_one_is_installed(
-    tmp_path: Path,
+    layout: Layout, postgresqls: Callable[..., None], tmp_path: Path
 ) -> None:
-    installed = {15: Path("/15/bin"), 17: Path("/17/bin")}
-    assert postgresql.binaries_for(tmp_path, installed) == Path("/17/bin")
-    (tmp_path / "PG_VERSION").write_text("15\n")
-    assert postgresql.binaries_for(tmp_path, installed) == Path("/15/bin")
-    postgresql.examine(tmp_path, installed)
+    postgresqls(15, 17)
+    assert postgresql.program(layout).command[0] == f"{tmp_path}/postgresql/17/postgres"
+    made_by(15, layout)
+    program = postgresql.program(layout)
+    assert (program.command[0], program.version) == (f"{tmp_path}/postgresql/15/postgres", "15.3")
+    program.examine()
 
 
-def test_data_of_a_major_version_that_is_not_installed_any_more_is_said_in_one_line(tmp_path: Path) -> None:
-    (tmp_path / "PG_VERSION").write_text("15\n")
-    with pytest.raises(
-        Unfit, match=r"^the data in .* PostgreSQL 15, .* \(installed: 17\): install postgresql-15, or .*$"
-    ):
-        postgresql.examine(tmp_path, {17: Path("/17/bin")})
+def test_nothing_is_started_over_data_of_a_major_version_that_is_not_installed_any_more(
+    layout: Layout, postgresqls: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    postgresqls(17)
+    made_by(15, layout)
+    assert re.fullmatch(
+        r"the data in .* PostgreSQL 15, .* \(installed: 17\): install postgresql-15, or .*",
+        refused(layout, monkeypatch),
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "options"), [("1.18.0", ()), ("1.19.5", ("-e", "stderr")), ("1.22.1", ("-e", "stderr"))]
+)
+def test_an_old_nginx_is_not_given_an_option_that_it_lacks(
+    layout: Layout, installed: Path, version: str, options: tuple[str, ...]
+) -> None:
+    says(installed / "nginx", f"nginx version: nginx/{version} (Ubuntu)")
+    settings = ("-p", str(layout.run), "-c", str(layout.run / "nginx.conf"))
+    assert nginx.program(layout).command == ("nginx", *options, *settings)
 
 
 @pytest.mark.parametrize("port", [0, 80, FIRST_PORT - 1, LAST_PORT + 1, 65_530, 70_000])
