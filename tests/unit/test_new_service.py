@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -26,67 +25,9 @@ from ops.databases import service_urls
 from streams.engine.consumer import Reaction, consumer_id
 from streams.engine.stores import LaneId, Progress
 from streams.feeds import feeds
+from tests.loyalty import WITHOUT_DATABASE, write_loyalty
 
 PORT = 23_400
-ROUTES = '''
-    """The points over HTTP."""
-
-    from flask import Response
-    from flask_openapi3.openapi import OpenAPI
-
-    from api.loyalty.service import SERVICE
-    from api.web import app as web
-    from api.web import replies
-    from api.web.requests import Id, Path
-
-
-    class Customer(Path):
-        customer: Id
-
-
-    def get_points(path: Customer) -> Response:
-        """How many points a customer has."""
-        return replies.reply({"customer": path.customer, "points": 0})
-
-
-    def create_app() -> OpenAPI:
-        routes = web.blueprint(SERVICE)
-        routes.get("/v1/points/<customer>")(get_points)
-        return web.create_app(SERVICE, routes)
-'''
-MANIFEST = '''
-    """The points."""
-
-    from flask_openapi3.openapi import OpenAPI
-
-    from api.loyalty import views
-    from api.manifest import Resources, Service
-    from streams.engine.consumer import Reaction
-
-
-    def _create_app(given: Resources) -> OpenAPI:
-        from api.loyalty import routes
-
-        return routes.create_app()
-
-
-    SERVICE = Service(
-        name="loyalty",
-        number=42,
-        summary="What customers get for coming back.",
-        create_app=_create_app,
-        paths=("points",),
-        streams=("points/stream",),
-        views=views,
-        {more}
-    )
-'''
-VIEW = '''
-    """The points of each customer."""
-
-    TOPIC = "marea.order"
-    fold = expected = None
-'''
 WITH_DATABASE = """
         topics=("marea.points",),
         states={"marea.points": "SELECT 1"},
@@ -102,19 +43,10 @@ def forget() -> None:
         del sys.modules[module]
 
 
-@pytest.fixture(params=["has_database=False,", WITH_DATABASE], ids=["without a database", "with a database"])
+@pytest.fixture(params=[WITHOUT_DATABASE, WITH_DATABASE], ids=["without a database", "with a database"])
 def new(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     """A service in a folder of its own, and nothing else anywhere."""
-    folder = tmp_path / "loyalty"
-    (folder / "views").mkdir(parents=True)
-    for name, text in (
-        ("__init__.py", ""),
-        ("service.py", dedent(MANIFEST).replace("{more}", request.param.strip())),
-        ("routes.py", dedent(ROUTES)),
-        ("views/__init__.py", ""),
-        ("views/points.py", dedent(VIEW)),
-    ):
-        (folder / name).write_text(text)
+    write_loyalty(tmp_path, request.param)
     monkeypatch.setattr(api, "__path__", [*api.__path__, str(tmp_path)])
     monkeypatch.setattr(layouts, "STATE", tmp_path)
     forget()
