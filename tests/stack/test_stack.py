@@ -1,8 +1,10 @@
 """The stack itself: what `up`, `status` and `down` promise."""
 
+import json
 import os
 import pwd
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,15 +14,20 @@ from pathlib import Path
 
 import pytest
 import requests
+from confluent_kafka.schema_registry import SchemaRegistryClient
 
 from api.services import services
 from kernel import settings
+from kernel.kafka import describe_groups
 from local.layout import HOST, PORTS, ROOT, Layout, databases
 from local.processes import children, tree
 from local.program import PortTaken, check_port_free
 from local.stack import Stack
 from local.status import describe
 from streams.engine.reader import Views
+from streams.feeds import feeds
+from tests.conftest import WORKERS
+from tests.loyalty import WITHOUT_DATABASE, write_loyalty
 from tests.stack.shop import Shop, eventually
 
 
@@ -83,10 +90,22 @@ def pids(stack: Stack) -> dict[str, int | None]:
     return {name: state.pid for name, state in stack.supervisor.states().items()}
 
 
-def up(stack: Stack) -> None:
+def marea(stack: Stack, *arguments: str) -> None:
     """As from a shell: this process imported the code before it changed."""
-    command = [sys.executable, "-m", "cli", "up", "--port", str(stack.layout.port)]
+    command = [sys.executable, "-m", "cli", *arguments, "--port", str(stack.layout.port)]
     subprocess.run(command, check=True, cwd=ROOT)
+
+
+def differ(one: dict[str, int | None], other: dict[str, int | None]) -> set[str]:
+    """The names of programs that are other processes, or not in both."""
+    return {name for name in one.keys() | other.keys() if one.get(name) != other.get(name)}
+
+
+def test_a_restart_of_one_program_leaves_all_others_as_they_are(stack: Stack) -> None:
+    before = pids(stack)
+    marea(stack, "restart", "catalog")
+    assert differ(before, pids(stack)) == {"catalog"}
+    assert Shop().get("/products/unheard-of").status_code == 404, "it serves"
 
 
 def test_up_starts_again_just_what_a_changed_setting_is_for(stack: Stack) -> None:
@@ -96,12 +115,13 @@ def test_up_starts_again_just_what_a_changed_setting_is_for(stack: Stack) -> Non
     changed.programs = {**stack.programs, "catalog": replace(catalog, environment=environment)}
     changed.up()
     during = pids(stack)
-    assert {name for name in before if before[name] != during[name]} == {"catalog"}
+    assert differ(before, during) == {"catalog"}
     stack.up()
-    after = pids(stack)
-    assert {name for name in before if during[name] != after[name]} == {"catalog"}
+    assert differ(during, pids(stack)) == {"catalog"}
 
 
+#: Made of every manifest and every schema.
+MADE_OF_ALL = {"keep", "worker-1", "worker-2", *(each.name for each in services())}
 NEW_VIEW = '''"""Names of products, for a test."""
 
 from collections.abc import Iterable
@@ -126,15 +146,47 @@ def test_a_view_that_was_added_is_filled_after_up_and_whoever_does_not_need_it_s
     before = pids(stack)
     try:
         module.write_text(NEW_VIEW)
-        up(stack)
-        during = pids(stack)
-        restarted = {name for name in before if before[name] != during[name]}
-        assert restarted == {"keep", "worker-1", "worker-2", *(each.name for each in services())}
+        marea(stack, "up")
+        assert differ(before, pids(stack)) == MADE_OF_ALL
         views = Views(settings.redis_url(), settings.partitions())
         eventually(lambda: views.get(module.stem, sku))
     finally:
         module.unlink()
-        up(stack)
+        marea(stack, "up")
+
+
+NEW_SCHEMA = {
+    "type": "record",
+    "name": "PointsGiven",
+    "namespace": "marea.points",
+    "fields": [{"name": "points", "type": "long"}],
+}
+
+
+def test_a_service_and_a_schema_that_were_added_are_there_after_up_and_whoever_does_not_need_them_stays(
+    stack: Stack,
+) -> None:
+    before, schemas = pids(stack), ROOT / "schemas" / "loyalty"
+    try:
+        write_loyalty(ROOT / "api", WITHOUT_DATABASE)
+        schemas.mkdir()
+        (schemas / "PointsGiven.avsc").write_text(json.dumps(NEW_SCHEMA))
+        marea(stack, "up")
+        during = pids(stack)
+        assert differ(before, during) == {"loyalty", "nginx", *MADE_OF_ALL}
+        assert Shop().get("/points/ada").json() == {"customer": "ada", "points": 0}
+        assert "/v1/points/{customer}" in Shop().get("/openapi.json").json()["paths"]
+        with SchemaRegistryClient({"url": settings.registry_url()}) as registry:
+            assert "marea.points.PointsGiven" in registry.get_subjects()
+    finally:
+        shutil.rmtree(ROOT / "api" / "loyalty")
+        shutil.rmtree(schemas)
+        marea(stack, "up")
+    after = pids(stack)
+    assert after.keys() == before.keys()
+    assert differ(during, after) == {"loyalty", "nginx", *MADE_OF_ALL}
+    assert Shop().get("/points/ada").status_code == 404
+    assert "/v1/points/{customer}" not in Shop().get("/openapi.json").json()["paths"]
 
 
 def test_everything_listens_on_loopback_only(stack: Stack) -> None:
@@ -164,6 +216,36 @@ def test_a_service_gets_its_own_database_and_no_other(stack: Stack) -> None:
     for service in databases():
         found = [name for name in stack.programs[service].environment if name.endswith("_DATABASE_URL")]
         assert found == [f"MAREA_{service.upper()}_DATABASE_URL"]
+
+
+ONE_WORKER = (sys.executable, "-m", "faust", "-A", "streams.app", "worker", "-l", "warn", "--without-web")
+
+
+def sizes() -> dict[str, int]:
+    """How many workers each feed's group has."""
+    groups = {f"marea.{feed}": feed for feed in feeds()}
+    found = describe_groups(settings.kafka(), list(groups), timeout_s=10)
+    return {feed: len(found[group].members) for group, feed in groups.items()}
+
+
+def test_a_worker_of_one_feed_joins_its_group_and_no_other_and_needs_no_other_sinks_settings(stack: Stack) -> None:
+    needed = stack.layout.environment_for("KAFKA", "REGISTRY_URL", "PARTITIONS", "REDIS_URL")
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("MAREA_")}
+    environment = {**ours, **needed, "MAREA_FEEDS": "views"}
+    before = dict.fromkeys(feeds(), WORKERS)
+    eventually(lambda: sizes() == before)
+    with subprocess.Popen(
+        ONE_WORKER, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as worker:
+        try:
+            eventually(lambda: worker.poll() is not None or sizes() == {**before, "views": WORKERS + 1})
+            ended = worker.poll()
+        finally:
+            worker.terminate()
+            said, _ = worker.communicate(timeout=60)
+    assert ended is None, said
+    assert "tries again" not in said, "it lacks a setting"
+    eventually(lambda: sizes() == before)
 
 
 def test_stacks_side_by_side_share_no_port() -> None:
