@@ -6,7 +6,7 @@ from api.manifest import Resources, Service
 from api.services import service
 from kernel import settings
 from kernel.clock import SYSTEM
-from schemas.registry import codec
+from kernel.events import codec
 from streams.engine.reader import Views
 
 

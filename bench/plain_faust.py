@@ -14,7 +14,7 @@ from uuid import uuid4
 import faust
 
 from kernel import settings
-from schemas.registry import codec
+from kernel.events import codec
 from streams.engine.batch import Record, decode
 from streams.engine.consumer import Row
 from streams.views.orders.order import TOPIC, fold

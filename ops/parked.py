@@ -15,7 +15,7 @@ from uuid_utils import uuid7
 
 from api.services import consumers
 from kernel import settings
-from schemas.registry import codec
+from kernel.events import codec
 from streams.engine.batch import Item, Place, Record, read
 from streams.engine.client import fetch
 from streams.engine.consumer import Consumer, consumer_id

@@ -3,10 +3,8 @@
 A subject is a record's full name ("marea.order.OrderPlaced"), so one topic carries several types.
 """
 
-import os
-from functools import cache, partial
+from functools import partial
 from http import HTTPStatus
-from threading import Lock
 from typing import cast
 
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
@@ -45,10 +43,6 @@ def register_one(client: SchemaRegistryClient, event_type: EventType) -> int:
         ) from error
 
 
-#: Events whose data is kept by the codec that consumers share: below 16 MiB in all.
-SHARED = 4_096
-
-
 def connect(url: str, shared: int = 0) -> Codec:
     """A codec for the registered schemas; `shared` as in Codec.
 
@@ -62,16 +56,6 @@ def connect(url: str, shared: int = 0) -> Codec:
     except Exception as error:
         raise ConnectionError(f"the schema registry at {url} does not answer: {error}") from error
     return Codec(ids, partial(_fetch, url), shared)
-
-
-def codec() -> Codec:
-    """This process's codec, for the registry at MAREA_REGISTRY_URL; its threads share it."""
-    with _LOCK:
-        return _codec(os.environ["MAREA_REGISTRY_URL"], SHARED)
-
-
-_LOCK = Lock()
-_codec = cache(connect)
 
 
 def _client(url: str) -> SchemaRegistryClient:

@@ -14,7 +14,7 @@ from tenacity import AsyncRetrying, RetryCallState, wait_random_exponential
 
 from api.services import topics
 from kernel import settings
-from schemas.registry import codec
+from kernel.events import codec
 from streams.engine.consumer import Consumer
 from streams.engine.feed import Feed
 from streams.engine.garbage import collect_rarely

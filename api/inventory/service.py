@@ -6,9 +6,9 @@ from api.inventory import reactions, store
 from api.inventory.store import Inventory
 from api.manifest import Resources, Service
 from kernel.clock import SYSTEM
+from kernel.events import codec
 from kernel.outbox import Outbox
 from schemas import reservation, stock
-from schemas.registry import codec
 from streams.tables import inventory as tables
 from streams.views import inventory as views
 

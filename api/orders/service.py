@@ -6,9 +6,9 @@ from api.manifest import Resources, Service
 from api.orders import reactions, store
 from api.orders.store import Orders
 from kernel.clock import SYSTEM
+from kernel.events import codec
 from kernel.outbox import Outbox
 from schemas import order
-from schemas.registry import codec
 from streams.tables import orders as tables
 from streams.views import orders as views
 

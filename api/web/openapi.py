@@ -9,7 +9,7 @@ import orjson
 from api.manifest import Resources, Service
 from api.services import services
 from kernel.clock import SYSTEM
-from schemas.registry import codec
+from kernel.events import codec
 from streams.engine.reader import Views
 
 

@@ -1,0 +1,21 @@
+"""This process's way from events to bytes and back."""
+
+from functools import cache
+from threading import Lock
+
+from kernel import settings
+from schemas.codec import Codec
+from schemas.registry import connect
+
+#: Events whose data the codec keeps for the next who reads the same bytes: below 16 MiB in all.
+SHARED = 4_096
+
+
+def codec() -> Codec:
+    """The codec for the registry at MAREA_REGISTRY_URL; all threads share it. Raises what `connect` raises."""
+    with _LOCK:
+        return _codec(settings.registry_url(), SHARED)
+
+
+_LOCK = Lock()
+_codec = cache(connect)
