@@ -156,13 +156,14 @@ def test_records_that_are_no_events_are_parked_and_dropped_and_live_equals_rebui
     unheard = marea(stack, "parked", "retry", "view.order", "unheard")
     assert (unheard.returncode, "has parked nothing of 'unheard'" in unheard.stderr) == (1, True), unheard
 
-    for reader in READERS:
-        for name in names:
-            dropped = marea(stack, "parked", "drop", reader, name, "--reason", "not ours")
-            assert (dropped.returncode, "dropped 1 event" in dropped.stdout) == (0, True), dropped
+    one = marea(stack, "parked", "drop", READERS[0], key, "--reason", "not ours")
+    assert (one.returncode, one.stdout.count("dropped 1 event")) == (0, 1), one
+    for reader, left in zip(READERS, [1, *[2] * (len(READERS) - 1)], strict=True):
+        dropped = marea(stack, "parked", "drop", reader, "--all", "--reason", "not ours")
+        assert (dropped.returncode, dropped.stdout.count("dropped 1 event")) == (0, left), dropped
     assert all(parked_of(reader) == [] for reader in READERS)
     facts = json.loads(marea(stack, "parked", "dropped", "view.order", "--json").stdout)
-    assert [fact["reason"] for fact in facts] == ["not ours"] * len(names)
+    assert [fact["reason"] for fact in facts].count("not ours") == len(names)
     assert verify().differences == []
     assert rebuild("order").identical
     assert rebuild("orders").identical

@@ -1,11 +1,12 @@
 """Any view and table can be made anew from its topic, beside the live one, while orders come in."""
 
-import threading
+from collections.abc import Iterator
 
 import pytest
 
 from api.services import views
 from kernel import settings
+from local.stack import Stack
 from ops.generations import rebuildable
 from ops.rebuild import RebuildFailed, rebuild
 from ops.verify import verify
@@ -13,36 +14,32 @@ from streams.engine.reader import Views
 from streams.engine.stores.clickhouse import connect as connect_clickhouse
 from streams.engine.stores.redis import connect as connect_redis
 from streams.engine.stores.redis import keys_of
-from tests.stack.shop import Shop, eventually
+from tests.stack.buyers import Buyers, buying
+from tests.stack.shop import Shop
 
 pytestmark = pytest.mark.usefixtures("stack")
 
 
-@pytest.mark.parametrize("name", rebuildable())
-def test_live_equals_rebuilt_byte_for_byte_and_readers_are_switched(name: str) -> None:
+@pytest.fixture(scope="module")
+def buyers(stack: Stack) -> Iterator[Buyers]:
+    assert stack
     shop = Shop()
-    sku = shop.stocked("milk", 1_000)
-    stop = threading.Event()
-    order_ids: list[str] = []
+    with buying([shop.stocked(f"item{n}", 1_000_000) for n in range(5)]) as buyers:
+        yield buyers
 
-    def buy() -> None:
-        while not stop.is_set():
-            order_ids.append(Shop().order([(sku, 1)], customer=shop.name).json()["id"])
 
-    buyer = threading.Thread(target=buy)
-    buyer.start()
-    try:
-        eventually(lambda: len(order_ids) > 10)
-        rebuilt = rebuild(name)
-        soon = len(order_ids) + 10
-        eventually(lambda: len(order_ids) > soon)
-    finally:
-        stop.set()
-        buyer.join()
+@pytest.mark.parametrize("name", rebuildable())
+def test_live_equals_rebuilt_byte_for_byte_and_readers_are_switched(name: str, buyers: Buyers) -> None:
+    buyers.await_more(10)
+    rebuilt = rebuild(name)
+    buyers.await_more(10)
     assert rebuilt.identical
     assert rebuilt.events > 0
-    for order_id in order_ids:
-        shop.settled(order_id)
+
+
+def test_what_was_ordered_meanwhile_is_in_all_of_them(buyers: Buyers) -> None:
+    buyers.stop()
+    buyers.check()
     assert verify().differences == []
 
 
