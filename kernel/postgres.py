@@ -13,11 +13,11 @@ from psycopg2.extensions import cursor as Cursor
 def connect(url: str, name: str, connect_timeout_s: int, **settings: str) -> "PreparedConnection":
     """A connection as `name`, with these settings of PostgreSQL.
 
-    Rows are looked up by key and by nothing else: a plan that was right for an empty table must not be kept.
+    Rows are looked up by key and by nothing else: a plan that was right for an empty table must not be kept, and one for
+    any parameters is as good as one for these, which would be made anew each time.
     """
-    options = " ".join(
-        f"-c {setting}={value}" for setting, value in {"enable_seqscan": "off", **settings}.items()
-    )
+    planned = {"enable_seqscan": "off", "plan_cache_mode": "force_generic_plan"}
+    options = " ".join(f"-c {setting}={value}" for setting, value in {**planned, **settings}.items())
     connection: PreparedConnection = psycopg2.connect(
         url,
         connection_factory=PreparedConnection,
