@@ -27,6 +27,8 @@ def _program(layout: Layout, service: Service) -> Program:
         version=f"gunicorn {version('gunicorn')}",
         port=layout.port_of(service.name),
         command=(
+            # On a machine that is too busy, what has been accepted is carried before more is.
+            *("nice", "-n", "5"),
             *(sys.executable, "-m", "gunicorn", f"api.wsgi:create_app('{service.name}')"),
             *("--bind", layout.address(service.name), "--preload"),
             *("--worker-class", "sync" if service.threads == 1 else "gthread"),
