@@ -1,6 +1,7 @@
 """What `marea bench` prints: figures for people, or JSON as the last line."""
 
 import json
+import signal
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -63,6 +64,8 @@ def _print(measured: Mapping[str, Any], *, as_json: bool) -> None:
 
 def _catching(work: Callable[[], _T]) -> _T:
     """What is expected to go wrong ends in a sentence and exit code 1; anything else is a fault of ours."""
+    # Whoever ends us politely gets the same as with Ctrl-C: what was started is ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return work()
     except (
