@@ -159,9 +159,7 @@ class Feed:
             _move(lane, progress)
 
     def carry_out(self, fetch: Fetch) -> None:
-        """Does what operators want of parked events, and tries again what may be applied by now: once what other code
-        failed on, every LATE_S what came too early.
-        """
+        """Does what operators want of parked events, and tries again what may be applied by now."""
         lanes = {lane.id: lane for lane in self._every_lane()}
         places = {lane.id: place for place, lanes in self._lanes.items() for lane in lanes}
         requests = self._store.requests(list(lanes)) if lanes else []
@@ -170,8 +168,8 @@ class Feed:
             self._carry_out(request, lanes[request.lane], places[request.lane], fetch)
             self._store.finish(request)
         now = time.time()
-        untried = [(lane, key) for lane in lanes.values() for key in sorted(lane.untried | lane.late(now))]
-        for lane, key in untried[:RETRIES_AT_ONCE]:
+        due = [(lane, key) for lane in lanes.values() for key in sorted(lane.due(now))]
+        for lane, key in due[:RETRIES_AT_ONCE]:
             self._retry(lane, places[lane.id], key, fetch)
 
     def match(self, place: Place, live: Progress, fetch: Fetch) -> None:
@@ -292,13 +290,13 @@ class Feed:
             records = fetch(place, list(since))
         except LookupError as error:
             log.warning("%s: %s stays parked: %s", lane, key, error)
-            lane.untried.discard(key)
+            lane.tried(key)
             return
         for record in records:
             if not self._retry_one(lane, read(record, self._codec, place.topic), since[record.offset]):
                 break
         self._reload(lane)
-        lane.untried.discard(key)
+        lane.tried(key)
 
     def _retry_one(self, lane: Lane, item: Item, since: datetime) -> bool:
         batch = Batch(Place("", lane.id.partition), item.offset, item.offset + 1, [item])

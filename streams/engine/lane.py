@@ -79,6 +79,7 @@ class Lane:
         self._rows: dict[str, Row | None] = {}
         self._row_bytes = float(_ROW_BYTES)
         self._late_at = 0.0
+        self._late_due: set[str] = set()
         self.learn_progress(progress)
 
     def __repr__(self) -> str:
@@ -93,6 +94,7 @@ class Lane:
         self.untried = set(progress.untried)
         self.dropped = set(progress.dropped)
         self._late = set(progress.late)
+        self._late_due &= self._late
         self._forget()
 
     @property
@@ -100,12 +102,19 @@ class Lane:
         """How many events a batch may have: any number, where no rows are needed."""
         return sys.maxsize
 
-    def late(self, now: float) -> set[str]:
-        """The aggregates to be tried again now because what they need may be there; `now` is that of time.time()."""
-        if not self._late or now < self._late_at:
-            return set()
-        self._late_at = now + LATE_S
-        return self._late
+    def due(self, now: float) -> set[str]:
+        """The aggregates whose parked events are to be tried again by `now`, in seconds of time.time().
+
+        Once for what other code failed on; every LATE_S, and each in its turn, for what came too early.
+        """
+        if self._late and now >= self._late_at:
+            self._late_due, self._late_at = set(self._late), now + LATE_S
+        return self.untried | self._late_due
+
+    def tried(self, aggregate: str) -> None:
+        """Its parked events have been tried now."""
+        self.untried.discard(aggregate)
+        self._late_due.discard(aggregate)
 
     def wanted(self, batch: Batch) -> Wanted | None:
         """What has to be read for a batch, beyond what is remembered."""

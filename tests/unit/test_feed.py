@@ -422,6 +422,26 @@ def test_what_came_too_early_is_tried_again_by_itself_now_and_then(
     assert sorted(event.key for event in store.events[REACTING]) == ["also missing", "b", "missing"]
 
 
+def test_those_that_stay_too_early_do_not_keep_others_from_being_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds, "PATIENCE_S", -1.0)
+    monkeypatch.setattr(feeds, "FIRST_PAUSE_S", 0.0)
+    monkeypatch.setattr(feeds, "RETRIES_AT_ONCE", 2)
+    now, missing = [1_000.0], {"a", "b", "c", "d", "e"}
+    store = MemoryStore({"reaction.test": failing(lambda key: key in missing, NotYet("no order"))})
+    events = [other(ORDERS, key)[0] for key in sorted(missing)]
+    feed = running(store, REACTION)
+    for _ in range(len(events) + 1):
+        feed.handle(told(events))
+        feed.replay(told(events))
+    assert {one.key for one in parked(store, REACTING)} == missing
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    missing -= {"c", "d", "e"}
+    for _ in range(3):  # looks within one minute
+        feed.carry_out(fetching(records=records_of(events)))
+        now[0] += 1
+    assert {one.key for one in parked(store, REACTING)} == {"a", "b"}
+
+
 def test_a_poisonous_event_alone_is_parked() -> None:
     store = MemoryStore({"reaction.test": failing(lambda key: key == "poison", KeyError("sku"))})
     running(store, REACTION).handle(told([ORDERS[0], *other(ORDERS, "poison")[:2], ORDERS[1]]))
