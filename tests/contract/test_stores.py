@@ -261,6 +261,19 @@ def test_versions_are_remembered_for_the_next_worker(subject: Subject) -> None:
     assert found.versions == ({"milk": 3} if subject.keeps_versions else {})
 
 
+def test_how_much_is_read_and_written_is_said_in_bytes(subject: Subject) -> None:
+    """A lane bounds by it what it reads at once and remembers; where no rows are read there is nothing to bound."""
+    rows: dict[str, Row | None] = {"a": {"n": 1}, "b": {"n": 22}, "gone": None}
+    lane, store = LaneId(subject.name, 0), subject.open()
+    store.progress([lane])
+    write = Write(lane, 0, 3, rows=rows)
+    assert store.apply([write]) == {}
+    known = store.read({lane: Wanted((), {"a", "b", "missing"})})[lane]
+    sizes = len('{"n":1}') + len('{"n":22}')
+    assert (write.rows_bytes, known.rows_bytes) == ((sizes, sizes) if known.rows else (0, 0))
+    assert bool(known.rows) == subject.name.startswith("view.")
+
+
 def test_parked_events_are_known_to_the_next_worker_by_aggregate_and_by_what_counts(subject: Subject) -> None:
     worker = Worker(subject)
     some = [parked(1, "bad"), parked(2, "bad", "waits", version=2), parked(3, "worse", "record", version=0)]

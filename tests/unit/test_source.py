@@ -180,6 +180,37 @@ class Broker:
             yield Message("marea.order", 0, offset, b"", bytes(size))
 
 
+def test_a_feed_rests_after_a_batch_and_one_that_has_rested_keeps_nothing_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock()
+    for module in (source, pace):
+        monkeypatch.setattr(module, "monotonic", clock.monotonic)
+
+    class Slow(Feed):
+        def handle(self, batches: Sequence[Batch]) -> None:
+            clock.now += 0.25
+
+    feed = Slow("test", [views()["order"]], MemoryStore(), CODEC)
+    reading = Source("127.0.0.1:1", feed, PACE._replace(rest_s=0.5), lambda turn: None)
+    reading._next = {Place("marea.order", 0): 0}  # noqa: SLF001  # what it is about
+
+    def poll() -> float:
+        """Seconds until it has what it hands over."""
+        began = clock.now
+        monkeypatch.setattr(reading, "_client", Broker(clock, [1, 1]))
+        reading._pending = reading._poll(0.0)  # noqa: SLF001
+        assert [len(batch.items) for batch in reading._pending] == [2]  # noqa: SLF001
+        return clock.now - began
+
+    assert poll() == 0.0
+    reading._apply()  # noqa: SLF001
+    assert poll() == 0.25, "as long as the last batch took"
+    reading._apply()  # noqa: SLF001
+    clock.now += 1.0
+    assert poll() == 0.0
+
+
 class Noting(Feed):
     """A feed that notes what is replayed; a record takes `s_a_record`."""
 
