@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from local.layout import DEFAULT_PORT, PARTITIONS, PORTS, BadPort, Layout
+from ops.options import AcceptDifferences, Check, Json, OnlyChanged, Processes, Rebuildable
 
 if TYPE_CHECKING:
     from local.stack import Stack
@@ -33,7 +34,6 @@ Workers = Annotated[
     ),
 ]
 Quick = Annotated[bool, typer.Option("--quick", help="Just try it: windows too short for figures.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
 @cli.command()
@@ -75,7 +75,7 @@ def reset(port: Port = DEFAULT_PORT) -> None:
 
 @cli.command()
 def status(
-    check: Annotated[bool, typer.Option("--check", help="Exit 1 if anything stands still or needs attention.")] = False,
+    check: Check = False,
     port: Port = DEFAULT_PORT,
     as_json: Json = False,
 ) -> None:
@@ -115,14 +115,10 @@ def load(
 
 @cli.command()
 def rebuild(
-    name: Annotated[str, typer.Argument(help="A view or table, or all.")] = "all",
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that replay.")] = 2,
-    only_changed: Annotated[
-        bool, typer.Option("--changed", help="Those that other code has written to; they may differ.")
-    ] = False,
-    accept_differences: Annotated[
-        bool, typer.Option("--accept-differences", help="Go live even if it differs: the fold has changed.")
-    ] = False,
+    name: Rebuildable = "all",
+    workers: Processes = 2,
+    only_changed: OnlyChanged = False,
+    accept_differences: AcceptDifferences = False,
     port: Port = DEFAULT_PORT,
     as_json: Json = False,
 ) -> None:

@@ -1,7 +1,6 @@
 """What `marea bench` prints: figures for people, or JSON as the last line."""
 
 import json
-import signal
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -15,6 +14,7 @@ from bench import path as whole_path
 from bench.cpu import ProgramEnded
 from bench.ratios import Ratio
 from bench.target import TargetFailed
+from cli.ending import heed_sigterm
 from demo.placing import LoadFailed
 
 _T = TypeVar("_T")
@@ -64,8 +64,7 @@ def _print(measured: Mapping[str, Any], *, as_json: bool) -> None:
 
 def _catching(work: Callable[[], _T]) -> _T:
     """What is expected to go wrong ends in a sentence and exit code 1; anything else is a fault of ours."""
-    # Whoever ends us politely gets the same as with Ctrl-C: what was started is ended.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    heed_sigterm()
     try:
         return work()
     except (

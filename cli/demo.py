@@ -1,6 +1,5 @@
 """`marea demo`: the whole path once, from real baskets over HTTP to views that are rebuilt and proven."""
 
-import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from cli.ending import heed_sigterm
 from demo.load import Loaded, load
 from kernel import settings
 from local.layout import Layout
@@ -70,8 +70,7 @@ def run(stack: Stack, orders: int, say: Callable[[Shown], None], report: Report,
     `say` hears what was found out. Then the stack stays up until Ctrl-C, unless `once`. Gives whether all is
     proven.
     """
-    # Whoever ends us politely gets the same as with Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    heed_sigterm()
     was_up = stack.supervisor.is_running()
     try:
         started = monotonic()

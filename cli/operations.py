@@ -2,18 +2,15 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from local.stack import NotStarted, Stack
-
-if TYPE_CHECKING:
-    from ops.rebuild import Rebuilt
 
 output = Console()
 errors = Console(stderr=True)
@@ -47,29 +44,14 @@ def rebuild(
     stack: Stack, name: str, workers: int, *, only_changed: bool, accept_differences: bool, as_json: bool
 ) -> None:
     """Rebuilds what is meant; exits 1 if one was not identical and so did not go live."""
-    from ops.progress import Bar
-    from ops.rebuild import Rebuilt, chosen, rebuild
+    from ops import console
 
-    accepted = accept_differences or only_changed
+    def work() -> None:
+        console.rebuild(
+            name, workers, only_changed=only_changed, accept_differences=accept_differences, as_json=as_json
+        )
 
-    def one(name: str) -> Rebuilt:
-        with Bar(f"Rebuilding {name}") as bar:
-            return rebuild(
-                name,
-                workers,
-                lambda _, done, total: bar.update(done, total=total),
-                accept_differences=accepted,
-            )
-
-    rebuilt = _do(stack, lambda: {each: one(each) for each in chosen(name, only_changed=only_changed)})
-    if as_json:
-        typer.echo(json.dumps({name: asdict(each) for name, each in rebuilt.items()}))
-    elif not rebuilt:
-        output.print("Every live view and table was written by just this code.")
-    else:
-        output.print(_table_of(rebuilt), highlight=False)
-    if not accepted and not all(each.identical for each in rebuilt.values()):
-        _fail("what is not identical did not go live: see `./marea verify`, or use --accept-differences")
+    _do(stack, work)
 
 
 def parked(stack: Stack, arguments: Sequence[str]) -> None:
@@ -82,20 +64,6 @@ def parked(stack: Stack, arguments: Sequence[str]) -> None:
     if not arguments or "--help" in arguments:
         work()  # which needs no stack
     _do(stack, work)
-
-
-def _table_of(rebuilt: "Mapping[str, Rebuilt]") -> Table:
-    table = Table("", "events", "events/s", "to the live one", "other columns", "behind at the switch", box=None)
-    for name, each in rebuilt.items():
-        table.add_row(
-            name,
-            f"{each.events:,}",
-            f"{each.events_per_s:,.0f}",
-            each.difference if each.identical else f"[red]{each.difference}[/red]",
-            ", ".join(each.changed_columns),
-            f"{each.behind:,} events, {1_000 * each.behind_s:,.0f} ms",
-        )
-    return table
 
 
 def demo(stack: Stack, orders: int, *, once: bool, as_json: bool) -> None:

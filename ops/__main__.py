@@ -1,10 +1,11 @@
 """`python -m ops COMMAND`: what production needs, told where things are by settings alone; see ARCHITECTURE.md."""
 
-from typing import Annotated, NoReturn
+from collections.abc import Callable
+from typing import NoReturn
 
 import typer
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+from ops.options import AcceptDifferences, Check, Json, OnlyChanged, Processes, Rebuildable
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -59,10 +60,7 @@ def keep() -> None:
 
 
 @cli.command()
-def status(
-    check: Annotated[bool, typer.Option("--check", help="Exit 1 if anything stands still or needs attention.")] = False,
-    as_json: Json = False,
-) -> None:
+def status(check: Check = False, as_json: Json = False) -> None:
     """Show whether anything stands still, the relays, how far every consumer is, and what is parked."""
     from ops import console
 
@@ -73,41 +71,39 @@ def status(
 def verify(as_json: Json = False) -> None:
     """Compare PostgreSQL with every view and table; exit 1 if anything differs."""
     from ops import console
-    from ops.comparisons import CannotVerify
-    from ops.positions import UNANSWERED, said
 
-    try:
-        console.verify(as_json=as_json)
-    except CannotVerify as error:
-        _fail(str(error))
-    except UNANSWERED as error:
-        _fail(f"something that this needs does not answer: {said(error)}")
+    _catching(lambda: console.verify(as_json=as_json))
 
 
 @cli.command()
 def rebuild(
-    name: Annotated[str, typer.Argument(help="A view or table, or all.")] = "all",
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that replay.")] = 2,
-    only_changed: Annotated[
-        bool, typer.Option("--changed", help="Those that other code has written to; they may differ.")
-    ] = False,
-    accept_differences: Annotated[bool, typer.Option("--accept-differences", help="Go live even if it differs.")] = False,
+    name: Rebuildable = "all",
+    workers: Processes = 2,
+    only_changed: OnlyChanged = False,
+    accept_differences: AcceptDifferences = False,
+    as_json: Json = False,
 ) -> None:
     """Make views and tables anew from their topics, beside the live ones; exit 1 if one differs, and did not go live."""
-    from ops.rebuild import RebuildFailed, chosen, rebuild
+    from ops import console
 
-    accepted = accept_differences or only_changed
-    refused = []
+    _catching(
+        lambda: console.rebuild(
+            name, workers, only_changed=only_changed, accept_differences=accept_differences, as_json=as_json
+        )
+    )
+
+
+def _catching(work: Callable[[], None]) -> None:
+    from ops.comparisons import CannotVerify
+    from ops.positions import UNANSWERED, said
+    from ops.rebuild import RebuildFailed
+
     try:
-        for each in chosen(name, only_changed=only_changed):
-            rebuilt = rebuild(each, workers, accept_differences=accepted)
-            typer.echo(f"{each}: {rebuilt}")
-            if not (rebuilt.identical or accepted):
-                refused.append(each)
-    except RebuildFailed as error:
+        work()
+    except (CannotVerify, RebuildFailed) as error:
         _fail(str(error))
-    if refused:
-        _fail(f"not identical, so not live: {', '.join(refused)}")
+    except UNANSWERED as error:
+        _fail(f"something that this needs does not answer: {said(error)}")
 
 
 def _fail(text: str) -> NoReturn:

@@ -1,7 +1,8 @@
-"""What `verify` and `status` print, for `python -m ops` and for `marea`: text for people, or one JSON object."""
+"""What `verify`, `rebuild` and `status` print, for `python -m ops` and for `marea`: text for people, or one JSON object."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import typer
@@ -9,6 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from ops.progress import Bar
+from ops.rebuild import RebuildFailed, Rebuilt, chosen
+from ops.rebuild import rebuild as make_anew
 from ops.status import describe
 from ops.verify import Verified
 from ops.verify import verify as compare
@@ -34,6 +38,29 @@ def verify(*, as_json: bool) -> None:
         _show_verified(verified)
     if verified.differing:
         raise typer.Exit(1)
+
+
+def rebuild(
+    name: str, workers: int, *, only_changed: bool, accept_differences: bool, as_json: bool
+) -> None:
+    """Rebuilds what is meant; exits 1 if one was not identical and so did not go live. Raises what rebuild raises."""
+    accepted = accept_differences or only_changed
+
+    def one(name: str) -> Rebuilt:
+        with Bar(f"Rebuilding {name}") as bar:
+            return make_anew(
+                name, workers, lambda _, done, total: bar.update(done, total=total), accept_differences=accepted
+            )
+
+    rebuilt = {each: one(each) for each in chosen(name, only_changed=only_changed)}
+    if as_json:
+        typer.echo(json.dumps({name: asdict(each) for name, each in rebuilt.items()}))
+    elif not rebuilt:
+        output.print("Every live view and table was written by just this code.")
+    else:
+        _show_rebuilt(rebuilt)
+    if not accepted and not all(each.identical for each in rebuilt.values()):
+        raise RebuildFailed("what is not identical did not go live: see `verify`, or use --accept-differences")
 
 
 def status(*, check: bool, as_json: bool) -> None:
@@ -91,6 +118,20 @@ def _show_verified(verified: Verified) -> None:
         output.print("The relay or a consumer is behind, so this may only be late: see `status`")
 
 
+def _show_rebuilt(rebuilt: Mapping[str, Rebuilt]) -> None:
+    table = Table("", "events", "events/s", "to the live one", "other columns", "behind at the switch", box=None)
+    for name, each in rebuilt.items():
+        table.add_row(
+            name,
+            f"{each.events:,}",
+            f"{each.events_per_s:,.0f}",
+            each.difference if each.identical else f"[red]{each.difference}[/red]",
+            ", ".join(each.changed_columns),
+            f"{each.behind:,} events, {1_000 * each.behind_s:,.0f} ms",
+        )
+    output.print(table, highlight=False)
+
+
 def _show_relays(relays: list[dict[str, Any]] | str) -> None:
     if isinstance(relays, str):
         output.print(f"relay: not known: {relays}", style="yellow", markup=False, highlight=False)
@@ -112,7 +153,8 @@ def _show_consumers(consumers: list[dict[str, Any]] | str) -> None:
     figures = (Column(name, justify="right") for name in ("behind", "parked"))
     table = Table(Column("consumer", no_wrap=True), *figures, "state", box=None)
     for each in consumers:
-        style = "red" if each["ahead"] or each["stopped"] or each["stands"] or each["unread"] else "yellow" if each["parked"] else "green"
+        stands = any(each[name] for name in ("ahead", "stopped", "stands", "unread"))
+        style = "red" if stands else "yellow" if each["parked"] else "green"
         numbers = (f"{each['lag']:,}", f"{each['parked']:,}")
         table.add_row(each["name"], *numbers, f"[{style}]{escape(each['state'])}[/{style}]")
     output.print(table, highlight=False)

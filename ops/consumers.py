@@ -13,7 +13,7 @@ from ops.barrier import topic_ends
 from ops.generations import changed, rebuildable
 from ops.parked import Aggregate, Desk
 from ops.positions import UNANSWERED, progress, said
-from ops.trouble import Trouble
+from ops.trouble import Trouble, unknown
 from streams.engine.batch import Place
 from streams.engine.consumer import consumer_id
 from streams.engine.lane import MOST_FAILED
@@ -35,9 +35,8 @@ class Fare:
 
     `stands` are the partitions in which it does not move though it lags, `stopped` those of them in which its own
     code has failed too often, `unread` those that no worker reads, `ahead` those whose log ends before its position.
-    `reason` and `since` are of the event that has
-    been parked for longest, or of one on which it has stopped. `is_mixed` says that other code than this has written to
-    its live generation, too.
+    `reason` and `since` are of the event that has been parked for longest, or of one on which it has stopped. `is_mixed`
+    says that other code than this has written to its live generation, too.
     """
 
     name: str
@@ -137,7 +136,7 @@ def look() -> list[Trouble]:
     try:
         return troubles(fares())
     except UNANSWERED as error:
-        return [Trouble("the consumers", f"their state is not known: {said(error)}")]
+        return [unknown("the consumers", said(error))]
 
 
 def _troubles(each: Fare) -> Iterator[Trouble]:

@@ -11,7 +11,7 @@ from connectors.relay import RelayDown
 from kernel import settings
 from ops import chores, consumers, outboxes, relay
 from ops.databases import admin
-from ops.trouble import Trouble
+from ops.trouble import Trouble, unknown
 
 Look = Callable[[], list[Trouble]]
 Looks = Mapping[str, Look]
@@ -64,7 +64,7 @@ def _look(name: str, look: Callable[[], list[Trouble]]) -> list[Trouble]:
         return look()
     except (psycopg2.Error, RelayDown) as error:
         [reason, *_] = str(error).splitlines() or [repr(error)]
-        return [Trouble(name, f"its state is not known: {reason}")]
+        return [unknown(name, reason)]
 
 
 def _noted() -> dict[str, datetime]:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from ops.options import Json
 from ops.parked import SHOWN_BYTES, Aggregate, Desk, NotCarriedOut, NotParked, Outcome, Shown
 from ops.positions import UNANSWERED, said
 
@@ -34,7 +35,6 @@ OneKey = Annotated[str | None, typer.Argument(help="The aggregate's id, as `list
 Every = Annotated[bool, typer.Option("--all", help="All aggregates of the consumer.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why, for whoever looks at it later.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 @app.command(name="list")

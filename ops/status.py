@@ -11,7 +11,7 @@ from ops import consumers, health
 from ops.consumers import Fare
 from ops.positions import UNANSWERED, said
 from ops.relay import relays
-from ops.trouble import Trouble, verdict
+from ops.trouble import Trouble, unknown, verdict
 
 
 def describe(known: Sequence[Trouble] = ()) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def judge(troubles: Sequence[Trouble]) -> dict[str, Any]:
 def _of_consumers(fares: list[Fare] | str) -> list[Trouble]:
     if isinstance(fares, list):
         return consumers.troubles(fares)
-    return [Trouble("the consumers", f"their state is not known: {fares}")]
+    return [unknown("the consumers", fares)]
 
 
 def _relays() -> list[dict[str, Any]] | str:

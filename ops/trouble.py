@@ -34,6 +34,11 @@ class Trouble:
         return {**asdict(self), "since": since, "sentence": self.sentence(now)}
 
 
+def unknown(name: str, reason: str) -> Trouble:
+    """That it can't be told whether something stands still."""
+    return Trouble(f"the state of {name}", f"it is not known: {reason}", still=False)
+
+
 def verdict(troubles: Sequence[Trouble], now: datetime) -> str:
     """One sentence: whether anything stands still, and since when; the rest only by number."""
     if not troubles:

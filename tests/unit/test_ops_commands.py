@@ -1,4 +1,4 @@
-"""`python -m ops status` and `verify`: what they print, and when they exit with 1."""
+"""`python -m ops status`, `verify` and `rebuild`: what they print, and when they exit with 1."""
 
 import json
 
@@ -8,9 +8,12 @@ from typer.testing import CliRunner
 
 from connectors.relay import RelayDown
 from ops import console, consumers, health, status
+from ops import rebuild as rebuilding
 from ops.__main__ import cli
 from ops.comparisons import CannotVerify
 from ops.consumers import Fare
+from ops.generations import rebuildable
+from ops.rebuild import Progress, Rebuilt
 from ops.relay import Relay
 from ops.verify import Difference, Verified
 
@@ -59,7 +62,7 @@ def test_status_tells_that_consumers_are_not_known(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(consumers, "fares", unanswered)
     code, printed = ops("status", "--check")
     assert code == 1
-    assert printed.startswith("The consumers stands still: their state is not known: OperationalError: no route")
+    assert printed.startswith("The state of the consumers needs attention: it is not known: OperationalError: no route")
 
 
 @pytest.mark.parametrize(("differing", "code"), [({}, 0), ({"view.order": 1}, 1)])
@@ -80,3 +83,52 @@ def test_what_verify_can_not_compare_is_said(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(console, "compare", compare)
     assert ops("verify") == (1, "ClickHouse has no table orders\n")
+
+
+class Rebuilds:
+    """In place of rebuilding: what was asked for, and what becomes of it."""
+
+    def __init__(self, differing: int) -> None:
+        self.differing = differing
+        self.asked: list[tuple[str, int, bool]] = []
+
+    def __call__(self, name: str, workers: int, on_progress: Progress, *, accept_differences: bool) -> Rebuilt:
+        self.asked.append((name, workers, accept_differences))
+        return Rebuilt(10, 5.0, self.differing == 0, self.differing)
+
+
+@pytest.fixture
+def other_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other code has written to one view and to one table."""
+    monkeypatch.setattr(rebuilding, "changed", lambda: ["stock", "orders"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "differing", "asked", "code"),
+    [
+        (["order"], 0, [("order", 2, False)], 0),
+        (["order", "--workers", "3"], 1, [("order", 3, False)], 1),
+        (["order", "--accept-differences"], 1, [("order", 2, True)], 0),
+        (["--changed"], 1, [("stock", 2, True), ("orders", 2, True)], 0),
+        (["order", "--changed"], 0, [], 0),
+        (["all"], 0, [(name, 2, False) for name in rebuildable()], 0),
+    ],
+)
+@pytest.mark.usefixtures("other_code")
+def test_rebuild_makes_anew_what_is_meant_and_fails_if_it_did_not_go_live(
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    differing: int,
+    asked: list[tuple[str, int, bool]],
+    code: int,
+) -> None:
+    rebuilds = Rebuilds(differing)
+    monkeypatch.setattr(console, "make_anew", rebuilds)
+    found, printed = ops("rebuild", *arguments)
+    assert (found, rebuilds.asked) == (code, asked)
+    assert ("what is not identical did not go live" in printed) == bool(code)
+
+
+def test_what_there_is_not_can_not_be_rebuilt() -> None:
+    code, printed = ops("rebuild", "nothing")
+    assert (code, "there is no view or table 'nothing': there are product, " in printed) == (1, True)
