@@ -7,7 +7,6 @@ from time import monotonic
 
 import psycopg2
 
-from connectors.relay import RelayDown
 from kernel import settings
 from ops import chores, consumers, outboxes, relay
 from ops.databases import admin
@@ -62,7 +61,7 @@ def note_troubles(looks: Looks = LOOKS) -> None:
 def _look(name: str, look: Callable[[], list[Trouble]]) -> list[Trouble]:
     try:
         return look()
-    except (psycopg2.Error, RelayDown) as error:
+    except psycopg2.Error as error:
         [reason, *_] = str(error).splitlines() or [repr(error)]
         return [unknown(name, reason)]
 

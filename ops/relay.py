@@ -66,6 +66,8 @@ WHERE relay.confirmed_lsn IS DISTINCT FROM excluded.confirmed_lsn
 """
 _FAILED = "UPDATE ops.relay SET failure = %s WHERE connector = %s"
 _NOTED = "SELECT moved_at, failure FROM ops.relay WHERE connector = %s AND confirmed_lsn IS NOT DISTINCT FROM %s"
+#: A connector's state while Connect does not answer.
+UNKNOWN = "UNKNOWN"
 _BOUND = "SELECT setting::bigint * 1024 * 1024 FROM pg_settings WHERE name = 'max_slot_wal_keep_size'"
 
 
@@ -93,8 +95,8 @@ class Slot(NamedTuple):
 class Relay:
     """One connector and its slot; `bound_bytes` is PostgreSQL's max_slot_wal_keep_size, negative for none.
 
-    `moved_at` is when housekeeping first saw the slot where it is now, and `failure` why the task has failed there; None
-    when the slot has moved since.
+    `state` is UNKNOWN when Connect does not answer; PostgreSQL still tells of the slot. `moved_at` is when housekeeping
+    first saw the slot where it is now, and `failure` why the task has failed there; None when the slot has moved since.
     """
 
     connector: str
@@ -123,7 +125,7 @@ def register_connectors() -> None:
 
 
 def relays() -> list[Relay]:
-    """Every relay as it is now. Raises RelayDown when Connect does not answer."""
+    """Every relay as it is now. Raises psycopg2.Error when PostgreSQL does not answer."""
     return [_relay(database) for database in databases()]
 
 
@@ -229,7 +231,7 @@ def slot_of(cursor: Cursor, database: Database) -> Slot | None:
 
 
 def _relay(database: Database) -> Relay:
-    status = connector_status(settings.connect_url(), database)
+    status = _status(database)
     with admin(admin_url(database)) as cursor:
         slot = slot_of(cursor, database)
         cursor.execute(_BOUND)
@@ -240,20 +242,31 @@ def _relay(database: Database) -> Relay:
     return Relay(database.connector, *status, slot, int(bound), moved_at, failure)
 
 
+def _status(database: Database) -> Status:
+    try:
+        return connector_status(settings.connect_url(), database)
+    except RelayDown as error:
+        return Status(UNKNOWN, str(error))
+
+
 def _stands_still(relay: Relay) -> str | None:
     if relay.state == "FAILED" or relay.failure:
         return f"its task has FAILED: {relay.failure or relay.why}"
-    if relay.state != "RUNNING":
+    if relay.state not in ("RUNNING", UNKNOWN):
         return f"it is {relay.state}"
     if relay.slot is None:
         return "it has no replication slot"
     if relay.slot.is_lost:
         return "its replication slot is lost"
-    return None if relay.slot.active else "nobody reads its replication slot"
+    if relay.slot.active:
+        return None
+    return f"nobody reads its replication slot. {relay.why}".rstrip(". ")
 
 
 def _needs_attention(relay: Relay) -> str | None:
     slot = relay.slot
+    if relay.state == UNKNOWN:
+        return relay.why
     if relay.bound_bytes < 0:
         return "PostgreSQL has no max_slot_wal_keep_size: if it stood still, the disk would fill"
     if slot and (slot.retained_bytes or 0) > relay.bound_bytes * _TOO_MUCH:

@@ -6,7 +6,6 @@ from typing import Any
 
 from psycopg2 import Error as PostgreSQLError
 
-from connectors.relay import RelayDown
 from ops import consumers, health
 from ops.consumers import Fare
 from ops.positions import UNANSWERED, said
@@ -43,7 +42,7 @@ def _of_consumers(fares: list[Fare] | str) -> list[Trouble]:
 def _relays() -> list[dict[str, Any]] | str:
     try:
         return [each.as_json() for each in relays()]
-    except (PostgreSQLError, RelayDown) as error:
+    except PostgreSQLError as error:
         return str(error).partition("\n")[0]
 
 

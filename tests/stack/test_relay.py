@@ -187,6 +187,7 @@ def test_a_slot_that_held_back_too_much_is_made_anew_and_nothing_is_skipped(
     admin.execute("SELECT pg_reload_conf()")
     stack.stop("connect")
     try:
+        assert any("nobody reads its replication slot" in trouble.why and trouble.still for trouble in troubles())
         events = shuffled()
         with outbox, outbox.cursor() as cursor:
             for key, version in events:
@@ -200,7 +201,8 @@ def test_a_slot_that_held_back_too_much_is_made_anew_and_nothing_is_skipped(
             return bool(slot and slot.is_lost)
 
         eventually(lost)
-        assert any("relay" in trouble.what and trouble.still for trouble in troubles())
+        [trouble] = [each for each in troubles() if each.what == f"the relay {database.connector}"]
+        assert (trouble.why, trouble.still) == ("its replication slot is lost", True)
     finally:
         admin.execute("ALTER SYSTEM RESET max_slot_wal_keep_size")
         admin.execute("SELECT pg_reload_conf()")

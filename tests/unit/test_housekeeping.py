@@ -82,6 +82,13 @@ def minutes_ago(minutes: float) -> datetime:
         ({"state": "FAILED", "why": "too large"}, "its task has FAILED: too large", True),
         ({"failure": "too large"}, "its task has FAILED: too large", True),
         ({"state": "PAUSED"}, "it is PAUSED", True),
+        ({"state": relay.UNKNOWN, "why": "Connect does not answer"}, "Connect does not answer", False),
+        (
+            {"state": relay.UNKNOWN, "why": "Connect does not answer", "slot": SLOT._replace(active=False)},
+            "nobody reads its replication slot. Connect does not answer",
+            True,
+        ),
+        ({"state": relay.UNKNOWN, "slot": SLOT._replace(wal_status="lost")}, "its replication slot is lost", True),
         ({"slot": None}, "it has no replication slot", True),
         ({"slot": SLOT._replace(active=False, wal_status="lost")}, "its replication slot is lost", True),
         ({"slot": SLOT._replace(active=False)}, "nobody reads its replication slot", True),
