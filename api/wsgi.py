@@ -1,4 +1,4 @@
-"""What a WSGI server runs: `api.wsgi:create_app('<service>')`. Here a service is given what the settings name."""
+"""What a WSGI server runs: the app that `from_settings` makes. Here a service is given what the settings name."""
 
 from flask_openapi3.openapi import OpenAPI
 
@@ -8,6 +8,11 @@ from kernel import settings
 from kernel.clock import SYSTEM
 from kernel.events import codec
 from streams.engine.reader import Views
+
+
+def from_settings() -> OpenAPI:
+    """The service that the settings name. Raises LookupError when there is no such service, or a setting is missing."""
+    return create_app(settings.service())
 
 
 def create_app(name: str) -> OpenAPI:

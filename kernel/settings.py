@@ -38,6 +38,11 @@ def registry_url() -> str:
     return setting("REGISTRY_URL")
 
 
+def service() -> str:
+    """The name of the service that this process serves."""
+    return setting("SERVICE")
+
+
 def redis_url() -> str:
     """The views' Redis."""
     return setting("REDIS_URL")

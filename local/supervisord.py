@@ -1,6 +1,6 @@
 """supervisord, so that nothing of a stack outlives its program: `python -m local.supervisord -c FILE`.
 
-A program that dies can leave children that go on serving and hold its port: nginx's workers, gunicorn's, PostgreSQL's
+A program that dies can leave children that go on serving and hold its port: nginx's workers, Granian's, PostgreSQL's
 backends. The kernel hands such orphans to supervisord, which ends them before it starts the program again. When
 supervisord itself dies, a guard, its parent, ends all that is left; when the guard dies, supervisord stops.
 """

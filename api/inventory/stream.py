@@ -22,7 +22,7 @@ from streams.views.inventory import stock
 
 log = logging.getLogger(__name__)
 
-#: Streams that one process serves at once. Each keeps a thread: gunicorn needs more threads than this.
+#: Streams that one process serves at once. Each keeps a thread: the service needs more threads than this.
 MAX_STREAMS = 32
 
 #: Seconds without a change after which a comment shows both sides that the other is there.

@@ -35,6 +35,4 @@ SERVICE = Service(
     reactions=reactions.reactions(Outbox("orders", TOPICS, codec), SYSTEM),
     views=views,
     tables=tables,
-    processes=4,
-    threads=1,  # a process of one thread takes each connection itself: half of what a request costs
 )

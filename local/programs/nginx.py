@@ -15,6 +15,8 @@ from local.program import Program, http_get, numbers
 _USER = "www-data"
 _FIRST_WITH_EARLY_LOG = (1, 19, 5)
 _MAX_BODY = "4m"
+#: To clients and to services together, at once.
+WORKER_CONNECTIONS = 1024
 _ERRORS = {
     400: "Bad Request",
     404: "Not Found",
@@ -39,7 +41,7 @@ worker_processes 1;
 daemon off;
 pid "{run}/nginx.pid";
 error_log stderr warn;
-events {{ worker_connections 1024; }}
+events {{ worker_connections {connections}; }}
 http {{
     access_log off;
     include /etc/nginx/mime.types;
@@ -125,6 +127,7 @@ def configuration(layout: Layout) -> str:
         host=HOST,
         port=layout.port_of("nginx"),
         max_body=_MAX_BODY,
+        connections=WORKER_CONNECTIONS,
         upstreams="".join(
             _UPSTREAM.format(service=each.name, address=layout.address(each.name)) for each in services()
         ),

@@ -1,13 +1,17 @@
-"""The services, each under gunicorn."""
+"""The services, each under Granian."""
 
 import sys
 from importlib.metadata import version
 
 from api.manifest import Service
 from api.services import services
-from local.layout import Layout
+from local.layout import HOST, Layout
 from local.program import Program, http_get
+from local.programs.nginx import WORKER_CONNECTIONS
 from local.sources import python_sources
+
+#: Granian counts connections here, idle ones as well. nginx has at most so many, so none is left waiting.
+_CONNECTIONS = WORKER_CONNECTIONS
 
 
 def programs(layout: Layout) -> tuple[Program, ...]:
@@ -24,20 +28,21 @@ def _program(layout: Layout, service: Service) -> Program:
     database = (f"{service.name.upper()}_DATABASE_URL",) if service.has_database else ()
     return Program(
         name=service.name,
-        version=f"gunicorn {version('gunicorn')}",
+        version=f"granian {version('granian')}",
         port=layout.port_of(service.name),
         command=(
             # On a machine that is too busy, what has been accepted is carried before more is.
             *("nice", "-n", "5"),
-            *(sys.executable, "-m", "gunicorn", f"api.wsgi:create_app('{service.name}')"),
-            *("--bind", layout.address(service.name), "--preload"),
-            *("--worker-class", "sync" if service.threads == 1 else "gthread"),
-            *("--workers", str(service.processes), "--threads", str(service.threads), "--keep-alive", "75"),
-            # In memory: a worker that waits for the disk must not be taken for a dead one.
-            *("--worker-tmp-dir", "/dev/shm"),  # noqa: S108
-            *("--graceful-timeout", "5", "--log-level", "warning"),
+            *(sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "api.wsgi:from_settings"),
+            *("--host", HOST, "--port", str(layout.port_of(service.name)), "--http", "1", "--no-ws"),
+            *("--workers", str(service.processes), "--blocking-threads", str(service.threads)),
+            *("--backpressure", str(_CONNECTIONS), "--respawn-failed-workers"),
+            *("--workers-kill-timeout", "5", "--log-level", "warning"),
         ),
-        environment=layout.environment_for("PARTITIONS", "KAFKA", "REGISTRY_URL", "REDIS_URL", *database),
+        environment={
+            **layout.environment_for("PARTITIONS", "KAFKA", "REGISTRY_URL", "REDIS_URL", *database),
+            "MAREA_SERVICE": service.name,
+        },
         sources=lambda: python_sources("api.wsgi", f"api.{service.name}", *manifests()),
         after=("migrations", "schemas", "topics", "redis"),
         check=lambda: _check(layout, service.name),
