@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.web.items import MOST_ITEMS, Each
-from api.web.requests import Body, Headers, Id, Path, Text
+from api.web.requests import Body, Id, Path, Text
 from kernel.limits import MAX_NUMBER
 
 Name = Annotated[Text, Field(min_length=1)]
@@ -67,23 +67,6 @@ class Sku(Path):
     """A product."""
 
     sku: Id
-
-
-class IfMatch(Headers):
-    """The version that the sender saw."""
-
-    tag: Annotated[
-        str | None,
-        Field(
-            alias="If-Match",
-            pattern=r'^(\*|"[0-9]{1,18}")$',
-            description='The ETag of what the sender saw, such as "3": a change since then gives 412.',
-        ),
-    ] = None
-
-    def version(self) -> int | None:
-        """The version that the sender saw; None if any will do."""
-        return None if self.tag in (None, "*") else int(self.tag.strip('"'))
 
 
 class Product(BaseModel):

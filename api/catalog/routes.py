@@ -8,13 +8,14 @@ from flask import Response
 from flask_openapi3.openapi import OpenAPI
 
 from api.catalog import rules
-from api.catalog.models import Changes, Description, IfMatch, NewProduct, NewProducts, Product, Sku
+from api.catalog.models import Changes, Description, NewProduct, NewProducts, Product, Sku
 from api.catalog.service import SERVICE
 from api.catalog.store import Catalog
 from api.web import app as web
 from api.web import items as batch
 from api.web import replies, requests
 from api.web.items import Results, Unreadable
+from api.web.preconditions import IfMatch
 from kernel.clock import Clock
 from kernel.database import Database
 from kernel.refusals import Conflict
