@@ -55,8 +55,8 @@ class Service:
     `topics` are those that it owns: nobody else publishes there. `states` gives, for each of them, the SQL for every
     aggregate's id and state, ordered by id, in the shape of its view row. `views` and `tables` are packages with a
     module each. `create_app` gives the WSGI application; it imports what that needs, so that a worker need not.
-    A service handles processes times threads requests at once, each with a connection to its database. Measured: one
-    process of eight threads costs two thirds of what four of one thread do, and carries no less on two cores.
+    A service handles processes times threads requests at once; a quarter of the threads may wait for what a read has to
+    see. Measured: one process costs two thirds of what four do, and carries no less on two cores.
     """
 
     name: str
@@ -72,4 +72,4 @@ class Service:
     tables: ModuleType | None = None
     has_database: bool = True
     processes: int = 1
-    threads: int = 8
+    threads: int = 32

@@ -26,7 +26,7 @@ def _resources(each: Service) -> Resources:
         name=each.name,
         topics=each.topics,
         database_url=settings.database_url(each.name) if each.has_database else None,
-        views=Views(settings.redis_url(), settings.partitions()),
+        views=Views(settings.redis_url(), settings.partitions(), each.threads // 4),
         clock=SYSTEM,
         codec=codec,
         kafka=settings.kafka(),

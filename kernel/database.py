@@ -1,13 +1,16 @@
-"""A service's connections to its PostgreSQL: one a thread, opened when needed and anew after one is gone."""
+"""A service's connections to its PostgreSQL: few, shared by its threads, opened when needed and anew after one is gone."""
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from queue import Empty, LifoQueue
 from typing import Generic, TypeVar
 
 from psycopg2.extensions import cursor as Cursor
 
+from kernel import answers
+from kernel.answers import Answer, Command
 from kernel.postgres import PreparedConnection, connect
+from kernel.refusals import Unavailable
 
 # No command waits longer than this for a lock, or for a whole statement: its sender is told to try again.
 _TIMEOUTS = {
@@ -15,7 +18,10 @@ _TIMEOUTS = {
     "lock_timeout": "3s",
     "idle_in_transaction_session_timeout": "10s",
 }
-
+#: Connections of a process: more would only wait for each other on the cores that a machine has.
+CONNECTIONS = 8
+#: Seconds that a command waits for one of them.
+_CONNECTION_WITHIN_S = 3.0
 
 #: What a service keeps there: its commands, on a cursor.
 Store = TypeVar("Store")
@@ -27,36 +33,56 @@ class Database(Generic[Store]):
     `open_store` makes the service's store on a cursor. Nothing is connected to before the first use.
 
     When it can't be reached, or a lock or a statement takes too long, psycopg2.OperationalError or
-    InterfaceError is raised, and of the statement or transaction either nothing has taken effect or all.
+    InterfaceError is raised, and of the statement or transaction either nothing has taken effect or all. When all
+    connections stay busy, Unavailable is raised.
     """
 
     def __init__(self, url: str, name: str, open_store: Callable[[Cursor], Store]) -> None:
         self._url = url
         self._name = name
         self._open_store = open_store
-        self._thread = threading.local()
+        # The last one back is the first out: when little happens, few are kept open.
+        self._free: LifoQueue[PreparedConnection | None] = LifoQueue()
+        for _ in range(CONNECTIONS):
+            self._free.put(None)
 
     @contextmanager
     def statements(self) -> Iterator[Store]:
         """The store, each statement of which is a transaction of its own."""
-        with self._session().cursor() as cursor:
+        with self._session() as session, session.cursor() as cursor:
             yield self._open_store(cursor)
 
     @contextmanager
     def transaction(self) -> Iterator[Store]:
         """The store, all statements of which are one transaction; an exception undoes them."""
-        with self._session() as session, session.cursor() as cursor:
+        with self._session() as session, session, session.cursor() as cursor:
             yield self._open_store(cursor)
+
+    def answer(self, command: Command) -> Answer | None:
+        """What was answered when the command took effect; None when it has not, or so long ago that it is forgotten."""
+        with self._session() as session, session.cursor() as cursor:
+            return answers.find(cursor, command)
 
     def ping(self) -> None:
         """Returns when the database answers."""
-        with self._session().cursor() as cursor:
+        with self._session() as session, session.cursor() as cursor:
             cursor.execute("SELECT 1")
 
-    def _session(self) -> PreparedConnection:
-        session: PreparedConnection | None = getattr(self._thread, "session", None)
-        if session is None or session.is_gone:
-            session = connect(self._url, self._name, 3, **_TIMEOUTS)
-            session.autocommit = True
-            self._thread.session = session
+    @contextmanager
+    def _session(self) -> Iterator[PreparedConnection]:
+        """A connection that nobody else has meanwhile."""
+        try:
+            session = self._free.get(timeout=_CONNECTION_WITHIN_S)
+        except Empty:
+            raise Unavailable("The service is too busy: try again.") from None
+        try:
+            if session is None or session.is_gone:
+                session = self._connect()
+            yield session
+        finally:
+            self._free.put(session)
+
+    def _connect(self) -> PreparedConnection:
+        session = connect(self._url, self._name, 3, **_TIMEOUTS)
+        session.autocommit = True
         return session

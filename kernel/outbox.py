@@ -6,6 +6,8 @@ from typing import Any, Generic
 from psycopg2.extensions import cursor as Cursor
 from typing_extensions import TypeVar
 
+from kernel import answers
+from kernel.answers import KEEP, Answer, counted_once
 from kernel.limits import MAX_EVENT_BYTES, MAX_KEY_BYTES
 from kernel.refusals import TooLarge
 from schemas.codec import TYPES, Codec
@@ -22,6 +24,8 @@ SELECT * FROM unnest(
     %s::timestamptz[])
 """
 
+_PUBLISH_AND_KEEP = f"WITH kept AS ({KEEP}) {_PUBLISH}"
+
 _CHANGE = f"""
 WITH change AS ({{change}}),
 published AS (
@@ -29,8 +33,9 @@ published AS (
     SELECT %s::uuid, %s::text, %s::text, %s::text, %s::bigint, %s::bytea, %s::text, %s::timestamptz
     WHERE EXISTS (SELECT FROM change)
 )
-SELECT * FROM change
+{{and_keep}} SELECT * FROM change
 """
+_AND_KEEP = f", kept AS ({KEEP} WHERE EXISTS (SELECT FROM change))"
 
 
 class NotOwned(ValueError):
@@ -49,21 +54,37 @@ class Outbox(Generic[Event_contra]):
         self._topics = frozenset[str](topics)
         self._codec = codec
 
-    def publish(self, cursor: Cursor, events: Sequence[Event_contra]) -> None:
-        """Publishes events with the caller's transaction: all of them when it commits, else none."""
-        if events:
-            rows = [self._row(event) for event in events]
-            cursor.execute(_PUBLISH, [list(column) for column in zip(*rows, strict=True)])
+    def publish(self, cursor: Cursor, events: Sequence[Event_contra], answer: Answer | None = None) -> None:
+        """Publishes events with the caller's transaction: all of them when it commits, else none.
 
-    def change(self, cursor: Cursor, sql: str, params: Sequence[Any], event: Event_contra) -> tuple[Any, ...] | None:
-        """Changes state and publishes the event in one statement, so that one round trip commits both.
+        Keeps the answer, if there is one, with them; see `change`.
+        """
+        if not events:
+            return
+        columns = [list(column) for column in zip(*map(self._row, events), strict=True)]
+        if answer is None:
+            cursor.execute(_PUBLISH, columns)
+        else:
+            with counted_once():
+                cursor.execute(_PUBLISH_AND_KEEP, (*answers.params(answer), *columns))
+
+    def change(
+        self, cursor: Cursor, sql: str, params: Sequence[Any], event: Event_contra, answer: Answer | None = None
+    ) -> tuple[Any, ...] | None:
+        """Changes state, publishes the event and keeps the answer in one statement: one round trip commits all.
 
         `sql` changes one aggregate and ends in RETURNING. Gives the row that it returns; None when it changed
-        nothing, and then nothing is published.
+        nothing, and then nothing is published or kept. Raises AlreadyAnswered when the answer's command has taken
+        effect before, and Conflict when it does so right now; nothing has changed then.
         """
-        cursor.execute(_CHANGE.format(change=sql), (*params, *self._row(event)))
-        row: tuple[Any, ...] | None = cursor.fetchone()
-        return row
+        row = self._row(event)
+        if answer is None:
+            cursor.execute(_CHANGE.format(change=sql, and_keep=""), (*params, *row))
+        else:
+            with counted_once():
+                cursor.execute(_CHANGE.format(change=sql, and_keep=_AND_KEEP), (*params, *row, *answers.params(answer)))
+        found: tuple[Any, ...] | None = cursor.fetchone()
+        return found
 
     def _row(self, event: Event_contra) -> tuple[Any, ...]:
         type_ = TYPES[event.type]

@@ -32,6 +32,12 @@ class Stale(Refused):
     """The aggregate has changed since the sender saw it."""
 
 
+def check_seen(what: str, version: int, expected: int | None) -> None:
+    """Raises Stale unless it is at the version that the sender saw; None if any will do."""
+    if expected not in (None, version):
+        raise Stale(f"{what} is at version {version}, not {expected}: read it again.")
+
+
 class Malformed(Refused):
     """What was sent can't be read."""
 
@@ -45,4 +51,8 @@ class TooLarge(Refused):
 
 
 class Unavailable(Refused):
-    """Not now: what it needs is down or full. Trying again later helps."""
+    """Not now: what it needs is down, full or behind. Trying again later helps."""
+
+
+class Parked(Unavailable):
+    """Not before an operator has seen to it: what it needs could not be applied."""

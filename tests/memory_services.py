@@ -19,12 +19,14 @@ from api.inventory.rules import Decision, Reservation, Stock
 from api.inventory.store import Inventory
 from api.orders import rules as orders
 from api.orders.rules import Order, Price
-from api.orders.store import Orders, Placed
+from api.orders.store import Orders
+from kernel.answers import AlreadyAnswered, Answer, Command
 from kernel.database import Database
 from kernel.partition import partition_of
+from kernel.refusals import Parked, Unavailable
 from schemas.event import Event, iso_utc
 from streams.engine.consumer import Row, View
-from streams.engine.reader import Views
+from streams.engine.reader import ANY, After, Views
 from tests.events import CODEC
 
 Store = TypeVar("Store")
@@ -39,11 +41,26 @@ class Published(list[Event]):
         self.extend(events)
 
 
+class Answers(dict[tuple[str, ...], Answer]):
+    """The answers that were kept, by what names their commands."""
+
+    def keep(self, answer: Answer | None) -> None:
+        if answer is None:
+            return
+        if answer.command[:3] in self:
+            raise AlreadyAnswered
+        self[answer.command[:3]] = answer
+
+
 class MemoryDatabase(Database[Store]):
-    """One store; a transaction that raises leaves it as it was."""
+    """One store, which has `answers`; a transaction that raises leaves it as it was."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
+
+    def answer(self, command: Command) -> Answer | None:
+        answers: Answers = self.store.answers  # type: ignore[attr-defined]
+        return answers.get(command[:3])
 
     @contextmanager
     def statements(self) -> Iterator[Store]:
@@ -65,22 +82,30 @@ class MemoryDatabase(Database[Store]):
 class MemoryCatalog(Catalog):
     def __init__(self) -> None:
         self.products: dict[str, Product] = {}
+        self.answers = Answers()
         self.published = Published()
 
     def lock(self, sku: str) -> Product | None:
         return self.products.get(sku)
 
-    def create(self, event: Event) -> bool:
-        return bool(self.create_many([event]))
+    def create(self, event: Event, answer: Answer | None) -> bool:
+        if event.key in self.products:
+            return False
+        self.update(event, answer)
+        return True
 
-    def create_many(self, events: Sequence[Event]) -> set[str]:
+    def create_many(self, events: Sequence[Event]) -> list[Event]:
         new = [event for event in events if event.key not in self.products]
-        for event in new:
-            self.update(event)
-        return {event.key for event in new}
+        self.products |= {event.key: catalog.evolve(event) for event in new}
+        return new
 
-    def update(self, event: Event) -> None:
-        self.published.add([event])
+    def publish(self, events: Sequence[Event], answer: Answer | None) -> None:
+        if events:
+            self.answers.keep(answer)
+            self.published.add(events)
+
+    def update(self, event: Event, answer: Answer | None) -> None:
+        self.publish([event], answer)
         self.products[event.key] = catalog.evolve(event)
 
 
@@ -88,6 +113,7 @@ class MemoryInventory(Inventory):
     def __init__(self) -> None:
         self.stocks: dict[str, Stock] = {}
         self.kept: dict[str, Reservation] = {}
+        self.answers = Answers()
         self.published = Published()
 
     def lock(self, skus: Collection[str]) -> dict[str, Stock]:
@@ -97,13 +123,15 @@ class MemoryInventory(Inventory):
         self.stocks = {sku: Stock(sku) for sku in skus} | self.stocks
         return self.lock(skus)
 
-    def change(self, event: Event) -> None:
-        self.save([event], event.occurred_at)
+    def change(self, event: Event, answer: Answer | None) -> None:
+        self.save([event], event.occurred_at, answer)
 
     def reservations(self, order_ids: Collection[str]) -> dict[str, Reservation]:
         return {order_id: self.kept[order_id] for order_id in order_ids if order_id in self.kept}
 
-    def save(self, events: Sequence[Event], now: datetime) -> None:
+    def save(self, events: Sequence[Event], now: datetime, answer: Answer | None = None) -> None:
+        if events:
+            self.answers.keep(answer)
         self.published.add(events)
         self.stocks |= inventory.stock_after(events)
 
@@ -119,7 +147,7 @@ class MemoryOrders(Orders):
         self.copied: dict[str, tuple[int, Price, bool]] = {}
         self.orders: dict[str, Order] = {}
         self.rows: dict[str, dict[str, Any]] = {}
-        self.by_key: dict[str, Placed] = {}
+        self.answers = Answers()
         self.published = Published()
 
     def prices(self, skus: Collection[str]) -> dict[str, Price]:
@@ -133,27 +161,22 @@ class MemoryOrders(Orders):
             if event.version > known:
                 self.copied[event.key] = (event.version, price, event.type == "ProductArchived")
 
-    def place(self, event: Event, idempotency_key: str, request_hash: bytes) -> bool:
-        if idempotency_key in self.by_key:
-            return False
+    def place(self, event: Event, answer: Answer | None) -> None:
+        self.answers.keep(answer)
         self.published.add([event])
         data = deepcopy(event.data)
-        self.by_key[idempotency_key] = Placed(request_hash, data)
         names = ("customer_id", "placed_at", "currency", "total_minor")
         fields = {name: data[name] for name in names}
         self.orders[event.key] = Order(
             id=event.key, version=1, status="placed", line_count=len(data["lines"]), **fields
         )
         self.rows[event.key] = {"lines": data["lines"], "reason": None, "updated_at": event.occurred_at}
-        return True
-
-    def placed_by(self, idempotency_key: str) -> Placed | None:
-        return self.by_key.get(idempotency_key)
 
     def lock(self, order_ids: Collection[str]) -> dict[str, Order]:
         return {order_id: self.orders[order_id] for order_id in order_ids if order_id in self.orders}
 
-    def change(self, order: Order, event: Event) -> None:
+    def change(self, order: Order, event: Event, answer: Answer | None) -> None:
+        self.answers.keep(answer)
         self.change_many([(order, event)])
 
     def change_many(self, changes: Collection[tuple[Order, Event]]) -> None:
@@ -179,7 +202,7 @@ class MemoryOrders(Orders):
 
 
 class MemoryViews(Views):
-    """Views that hold what `apply` and `put` were told."""
+    """Views that hold what `apply` and `put` were told. Nothing comes while a read waits, so none does."""
 
     def __init__(self, views: Collection[View], partitions: int = 4) -> None:
         self._views = {view.name: view for view in views}
@@ -187,6 +210,8 @@ class MemoryViews(Views):
             name: [{} for _ in range(partitions)] for name in self._views
         }
         self._partitions = partitions
+        self._versions: dict[str, dict[str, int]] = {name: {} for name in self._views}
+        self.parked: set[tuple[str, str]] = set()
 
     def apply(self, event: Event, topic: str) -> None:
         """Folds an event into every view of its topic."""
@@ -196,22 +221,33 @@ class MemoryViews(Views):
                 key = view.key(event)
                 before = self._rows[view.name][partition].get(key)
                 row = view.fold(orjson.loads(before) if before else None, event)
-                self.put(view.name, partition, {key: row})
+                self.put(view.name, partition, {key: row}, {event.key: event.version})
 
-    def put(self, view: str, partition: int, rows: Mapping[str, Row | None]) -> None:
-        """Sets rows; None deletes one."""
+    def put(
+        self, view: str, partition: int, rows: Mapping[str, Row | None], versions: Mapping[str, int] | None = None
+    ) -> None:
+        """Sets rows, None deletes one; and versions of aggregates."""
+        self._versions[view] |= versions or {}
         held = self._rows[view][partition]
         held.update({key: orjson.dumps(row) for key, row in rows.items() if row is not None})
         for key in [key for key, row in rows.items() if row is None]:
             held.pop(key, None)
 
-    def many(self, view: str, keys: Sequence[str]) -> list[bytes | None]:
+    def _check(self, view: str, after: After) -> None:
+        for topic, key, version in after.versions:
+            if self._versions[view].get(key, 0) < version:
+                raise (Parked if (view, key) in self.parked else Unavailable)(f"{topic}: {key}")
+
+    def many(self, view: str, keys: Sequence[str], after: After = ANY) -> list[bytes | None]:
+        self._check(view, after)
         return [self._rows[view][partition_of(key, self._partitions)].get(key) for key in keys]
 
-    def parts(self, view: str, key: str) -> list[bytes]:
+    def parts(self, view: str, key: str, after: After = ANY) -> list[bytes]:
+        self._check(view, after)
         return [rows[key] for rows in self._rows[view] if key in rows]
 
-    def below(self, view: str, limit: int, count: int) -> list[bytes]:
+    def below(self, view: str, limit: int, count: int, after: After = ANY) -> list[bytes]:
+        self._check(view, after)
         rank = self._views[view].rank
         rows = [(key, row) for partition in self._rows[view] for key, row in partition.items()]
         ranked = sorted((orjson.loads(row)[rank], key, row) for key, row in rows)

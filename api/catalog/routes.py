@@ -1,6 +1,6 @@
 """The catalog over HTTP."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -14,11 +14,14 @@ from api.catalog.store import Catalog
 from api.web import app as web
 from api.web import items as batch
 from api.web import replies, requests
+from api.web.idempotency import Keep, OptionalKey, once
 from api.web.items import Results, Unreadable
-from api.web.preconditions import IfMatch
+from api.web.preconditions import Changing
+from api.web.tokens import Reading
 from kernel.clock import Clock
 from kernel.database import Database
 from kernel.refusals import Conflict
+from kernel.token import version_of
 from schemas.product import ProductEvent
 from streams.engine.reader import Views
 from streams.views.catalog import product
@@ -45,24 +48,80 @@ class _Handlers:
         self._views = views
         self._clock = clock
 
-    def create_product(self, body: NewProduct) -> Response:
+    def create_product(self, header: OptionalKey, body: NewProduct) -> Response:
         """Creates a product. A sku is never used twice."""
         event = rules.create(body.sku, body.model_dump(), requests.context(self._clock))
-        with self._database.statements() as catalog:
-            if not catalog.create(event):
-                raise Conflict(_taken(body.sku))
-        return _reply(event, HTTPStatus.CREATED, {"Location": f"/v1/products/{body.sku}"})
 
-    def create_products(self, body: NewProducts) -> Response:
+        def create(keep: Keep) -> Response:
+            answer = self._changed(event, HTTPStatus.CREATED)
+            answer.headers["Location"] = f"/v1/products/{body.sku}"
+            with self._database.statements() as catalog:
+                if not catalog.create(event, keep(answer)):
+                    raise Conflict(_taken(body.sku))
+            return answer
+
+        return once(self._database, header, create)
+
+    def create_products(self, header: OptionalKey, body: NewProducts) -> Response:
         """Creates up to 1,000 products. Each has its own result: 201, 409 when it exists, 422 when not valid."""
         context = requests.context(self._clock)
         valid = {item.sku: item for item in reversed(body.products) if not isinstance(item, Unreadable)}
-        with self._database.transaction() as catalog:
-            created = catalog.create_many(
-                [rules.create(sku, item.model_dump(), context) for sku, item in valid.items()]
-            )
+
+        def create(keep: Keep) -> Response:
+            with self._database.transaction() as catalog:
+                events = catalog.create_many([rules.create(sku, item.model_dump(), context) for sku, item in valid.items()])
+                answer = self._results(body.products, events)
+                if events:
+                    catalog.publish(events, keep(answer))
+            return answer
+
+        return once(self._database, header, create)
+
+    def replace_product(self, path: Sku, header: Changing, body: Description) -> Response:
+        """Says anew all that is said of a product."""
+        context = requests.context(self._clock)
+        return self._change(
+            path.sku, header, lambda now: rules.update(path.sku, now, body.model_dump(), header.version(), context)
+        )
+
+    def change_product(self, path: Sku, header: Changing, body: Changes) -> Response:
+        """Changes some of what is said of a product."""
+        context = requests.context(self._clock)
+        changes = body.model_dump(exclude_unset=True)
+        return self._change(
+            path.sku, header, lambda now: rules.update(path.sku, now, changes, header.version(), context)
+        )
+
+    def archive_product(self, path: Sku, header: Changing) -> Response:
+        """Takes a product out of the shop, for good."""
+        context = requests.context(self._clock)
+        return self._change(path.sku, header, lambda now: rules.archive(path.sku, now, header.version(), context))
+
+    def get_product(self, path: Sku, header: Reading) -> Response:
+        """A product as its view has it."""
+        row = self._views.get("product", path.sku, header.after(product.TOPIC))
+        return replies.reply_row(row, f"There is no product {path.sku}.")
+
+    def _change(
+        self, sku: str, header: Changing, decide: Callable[[rules.Product | None], ProductEvent]
+    ) -> Response:
+        def change(keep: Keep) -> Response:
+            with self._database.transaction() as catalog:
+                event = decide(catalog.lock(sku))
+                answer = self._changed(event)
+                catalog.update(event, keep(answer))
+            return answer
+
+        return once(self._database, header, change)
+
+    def _changed(self, event: ProductEvent, status: HTTPStatus = HTTPStatus.OK) -> Response:
+        token = self._views.token([version_of(event)])
+        return replies.changed(product.fold(None, event), token, status, {"ETag": replies.etag(event.version)})
+
+    def _results(self, items: Sequence[NewProduct | Unreadable], events: Sequence[ProductEvent]) -> Response:
+        created = {event.key for event in events}
         results: list[dict[str, Any]] = []
-        for item in body.products:
+        for item in items:
             if isinstance(item, Unreadable):
                 results.append(batch.unreadable(item))
             elif item.sku in created:
@@ -70,41 +129,7 @@ class _Handlers:
                 results.append(batch.done(item.sku, HTTPStatus.CREATED, 1))
             else:
                 results.append(batch.refused(item.sku, _taken(item.sku)))
-        return replies.reply({"results": results})
-
-    def replace_product(self, path: Sku, header: IfMatch, body: Description) -> Response:
-        """Says anew all that is said of a product."""
-        context = requests.context(self._clock)
-        return self._change(
-            path.sku, lambda now: rules.update(path.sku, now, body.model_dump(), header.version(), context)
-        )
-
-    def change_product(self, path: Sku, header: IfMatch, body: Changes) -> Response:
-        """Changes some of what is said of a product."""
-        context = requests.context(self._clock)
-        changes = body.model_dump(exclude_unset=True)
-        return self._change(
-            path.sku, lambda now: rules.update(path.sku, now, changes, header.version(), context)
-        )
-
-    def archive_product(self, path: Sku, header: IfMatch) -> Response:
-        """Takes a product out of the shop, for good."""
-        context = requests.context(self._clock)
-        return self._change(path.sku, lambda now: rules.archive(path.sku, now, header.version(), context))
-
-    def get_product(self, path: Sku) -> Response:
-        """A product as its view has it."""
-        return replies.reply_row(self._views.get("product", path.sku), f"There is no product {path.sku}.")
-
-    def _change(self, sku: str, decide: Callable[[rules.Product | None], ProductEvent]) -> Response:
-        with self._database.transaction() as catalog:
-            event = decide(catalog.lock(sku))
-            catalog.update(event)
-        return _reply(event, HTTPStatus.OK, {})
-
-
-def _reply(event: ProductEvent, status: HTTPStatus, headers: dict[str, str]) -> Response:
-    return replies.reply(product.fold(None, event), status, {"ETag": replies.etag(event.version), **headers})
+        return replies.changed({"results": results}, self._views.token(map(version_of, events)))
 
 
 def _taken(sku: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
 from kernel.context import Context
-from kernel.refusals import Conflict, Stale, Unknown
+from kernel.refusals import Conflict, Unknown, check_seen
 from schemas.product import (
     ProductArchived,
     ProductCreated,
@@ -52,8 +52,7 @@ def evolve(event: ProductEvent) -> Product:
 def _changeable(sku: str, product: Product | None, expected: int | None) -> Product:
     if product is None:
         raise Unknown(f"There is no product {sku}.")
-    if expected is not None and expected != product.version:
-        raise Stale(f"Product {sku} is at version {product.version}, not {expected}: read it again.")
+    check_seen(f"Product {sku}", product.version, expected)
     if product.archived:
         raise Conflict(f"Product {sku} is archived: it can't be changed.")
     return product

@@ -8,6 +8,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from api.catalog import rules
 from api.catalog.rules import Product
+from kernel.answers import Answer
 from kernel.outbox import Outbox
 from schemas.event import iso_utc
 from schemas.product import TOPIC, ProductCreated, ProductEvent, ProductUpdatedData
@@ -54,24 +55,30 @@ class Catalog:
         version, archived, *values = row
         return Product(version, archived, cast("ProductUpdatedData", dict(zip(_FIELDS, values, strict=True))))
 
-    def create(self, event: ProductCreated) -> bool:
+    def create(self, event: ProductCreated, answer: Answer | None) -> bool:
         """False when the sku is taken."""
-        return self._outbox.change(self._cursor, _CREATE, (_rows(event),), event) is not None
+        return self._outbox.change(self._cursor, _CREATE, (_rows(event),), event, answer) is not None
 
-    def create_many(self, events: Sequence[ProductCreated]) -> set[str]:
-        """Creates the products whose sku is not taken; gives their skus. No two events may be of one sku."""
+    def create_many(self, events: Sequence[ProductCreated]) -> list[ProductCreated]:
+        """Writes the products whose sku is not taken, and gives their events, to be published in this transaction.
+
+        No two events may be of one sku.
+        """
         if not events:
-            return set()
+            return []
         # In order of sku, so that two batches with the same products wait for each other and do not deadlock.
         events = sorted(events, key=lambda event: event.key)
         self._cursor.execute(_CREATE, (_rows(*events),))
         created = {sku for (sku,) in self._cursor.fetchall()}
-        self._outbox.publish(self._cursor, [event for event in events if event.key in created])
-        return created
+        return [event for event in events if event.key in created]
 
-    def update(self, event: ProductEvent) -> None:
-        """Writes a change of a locked product."""
-        self._outbox.change(self._cursor, _UPDATE, (orjson.dumps(_row(event)).decode(), event.key), event)
+    def publish(self, events: Sequence[ProductEvent], answer: Answer | None) -> None:
+        """Publishes what has been written."""
+        self._outbox.publish(self._cursor, events, answer)
+
+    def update(self, event: ProductEvent, answer: Answer | None) -> None:
+        """Writes a change of a locked product, and publishes it."""
+        self._outbox.change(self._cursor, _UPDATE, (orjson.dumps(_row(event)).decode(), event.key), event, answer)
 
 
 def _rows(*events: ProductEvent) -> str:

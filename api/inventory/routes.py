@@ -1,6 +1,6 @@
 """The inventory over HTTP."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -16,23 +16,28 @@ from api.inventory.models import (
     NewReceiptOf,
     NewReceipts,
     Sku,
-    Stock,
     StockList,
 )
+from api.inventory.models import Stock as StockModel
+from api.inventory.rules import Stock
 from api.inventory.service import SERVICE
 from api.inventory.store import Inventory
 from api.inventory.stream import StockStream
 from api.web import app as web
 from api.web import items as batch
 from api.web import replies, requests
+from api.web.idempotency import Keep, RequiredKey, once
 from api.web.items import Results, Unreadable
+from api.web.preconditions import Counting
+from api.web.tokens import Reading
 from kernel.clock import Clock
 from kernel.context import Context
 from kernel.database import Database
 from kernel.refusals import Conflict
-from schemas.event import iso_utc
+from kernel.token import version_of
 from schemas.stock import StockEvent, StockReceived
 from streams.engine.reader import Views
+from streams.views.inventory import stock
 
 
 def create_app(
@@ -41,10 +46,10 @@ def create_app(
     """The service, put together from what it needs."""
     handlers = _Handlers(database, views, clock, stream)
     routes = web.blueprint(SERVICE)
-    routes.post("/v1/stock/<sku>/receipts", responses={HTTPStatus.OK: Stock})(handlers.receive)
+    routes.post("/v1/stock/<sku>/receipts", responses={HTTPStatus.OK: StockModel})(handlers.receive)
     routes.post("/v1/stock:receive", responses={HTTPStatus.OK: Results})(handlers.receive_many)
-    routes.post("/v1/stock/<sku>/adjustments", responses={HTTPStatus.OK: Stock})(handlers.adjust)
-    routes.get("/v1/stock/<sku>", responses={HTTPStatus.OK: Stock})(handlers.get_stock)
+    routes.post("/v1/stock/<sku>/adjustments", responses={HTTPStatus.OK: StockModel})(handlers.adjust)
+    routes.get("/v1/stock/<sku>", responses={HTTPStatus.OK: StockModel})(handlers.get_stock)
     routes.get("/v1/stock", responses={HTTPStatus.OK: StockList})(handlers.list_stock)
     routes.get(
         "/v1/stock/stream",
@@ -69,71 +74,97 @@ class _Handlers:
         self._clock = clock
         self._stream = stream
 
-    def receive(self, path: Sku, body: NewReceipt) -> Response:
+    def receive(self, path: Sku, header: Counting, body: NewReceipt) -> Response:
         """Units have come in. The first receipt of a product makes its stock item."""
-        (outcome,) = self._receive([NewReceiptOf(sku=path.sku, quantity=body.quantity)], requests.context(self._clock))
-        if isinstance(outcome, Conflict):
-            raise outcome
-        return _reply(outcome)
+        context = requests.context(self._clock)
 
-    def receive_many(self, body: NewReceipts) -> Response:
+        def receive(keep: Keep) -> Response:
+            with self._database.transaction() as inventory:
+                now = inventory.lock_or_add([path.sku])[path.sku]
+                event = rules.receive(now, body.quantity, context, header.version())
+                answer = self._changed(event)
+                inventory.save([event], context.now, keep(answer))
+            return answer
+
+        return once(self._database, header, receive)
+
+    def receive_many(self, header: RequiredKey, body: NewReceipts) -> Response:
         """Units of up to 1,000 products have come in. Each receipt has its own result: 200, 409 or 422."""
-        outcomes = iter(
-            self._receive(
-                [item for item in body.receipts if not isinstance(item, Unreadable)], requests.context(self._clock)
-            )
-        )
-        results: list[dict[str, Any]] = []
-        for item in body.receipts:
-            if isinstance(item, Unreadable):
-                results.append(batch.unreadable(item))
-            elif isinstance(outcome := next(outcomes), Conflict):
-                results.append(batch.refused(item.sku, outcome.detail))
-            else:
-                results.append(batch.done(item.sku, HTTPStatus.OK, outcome.version))
-        return replies.reply({"results": results})
+        context = requests.context(self._clock)
+        valid = [item for item in body.receipts if not isinstance(item, Unreadable)]
 
-    def adjust(self, path: Sku, body: NewAdjustment) -> Response:
+        def receive(keep: Keep) -> Response:
+            with self._database.transaction() as inventory:
+                outcomes = _receive(inventory.lock_or_add({item.sku for item in valid}), valid, context)
+                events = [outcome for outcome in outcomes if not isinstance(outcome, Conflict)]
+                answer = self._results(body.receipts, outcomes, events)
+                if events:
+                    inventory.save(events, context.now, keep(answer))
+            return answer
+
+        return once(self._database, header, receive)
+
+    def adjust(self, path: Sku, header: Counting, body: NewAdjustment) -> Response:
         """A count found more units, or fewer."""
         context = requests.context(self._clock)
-        with self._database.transaction() as inventory:
-            stock = inventory.lock([path.sku]).get(path.sku)
-            event = rules.adjust(path.sku, stock, body.quantity, body.reason, context)
-            inventory.change(event)
-        return _reply(event)
 
-    def get_stock(self, path: Sku) -> Response:
+        def adjust(keep: Keep) -> Response:
+            with self._database.transaction() as inventory:
+                now = inventory.lock([path.sku]).get(path.sku)
+                event = rules.adjust(path.sku, now, body.quantity, body.reason, context, header.version())
+                answer = self._changed(event)
+                inventory.change(event, keep(answer))
+            return answer
+
+        return once(self._database, header, adjust)
+
+    def get_stock(self, path: Sku, header: Reading) -> Response:
         """A stock item as its view has it."""
-        return replies.reply_row(self._views.get("stock", path.sku), f"There is no stock of {path.sku}.")
+        row = self._views.get("stock", path.sku, header.after(stock.TOPIC))
+        return replies.reply_row(row, f"There is no stock of {path.sku}.")
 
-    def list_stock(self, query: Below) -> Response:
+    def list_stock(self, query: Below, header: Reading) -> Response:
         """The stock items with fewer than so many units available, as their view has them."""
-        rows = self._views.below("stock", query.below, query.limit)
+        rows = self._views.below("stock", query.below, query.limit, header.after(stock.TOPIC))
         return replies.reply(b'{"stock":[' + b",".join(rows) + b"]}")
 
     def stream_stock(self, header: LastEventId) -> Response:
         """Every change of stock, live, from after Last-Event-ID or from now on."""
         return self._stream.reply(header.positions)
 
-    def _receive(self, receipts: Sequence[NewReceiptOf], context: Context) -> list[StockReceived | Conflict]:
-        """What became of each receipt, in one transaction."""
-        outcomes: list[StockReceived | Conflict] = []
-        with self._database.transaction() as inventory:
-            stocks = inventory.lock_or_add({receipt.sku for receipt in receipts})
-            for receipt in receipts:
-                try:
-                    event = rules.receive(stocks[receipt.sku], receipt.quantity, context)
-                except Conflict as refusal:
-                    outcomes.append(refusal)
-                else:
-                    outcomes.append(event)
-                    stocks[receipt.sku] = rules.evolve(event)
-            events = [outcome for outcome in outcomes if not isinstance(outcome, Conflict)]
-            inventory.save(events, context.now)
-        return outcomes
+    def _changed(self, event: StockEvent) -> Response:
+        token = self._views.token([version_of(event)])
+        return replies.changed(stock.fold(None, event), token, headers={"ETag": replies.etag(event.version)})
+
+    def _results(
+        self,
+        items: Sequence[NewReceiptOf | Unreadable],
+        outcomes: Iterable[StockReceived | Conflict],
+        events: Sequence[StockReceived],
+    ) -> Response:
+        results: list[dict[str, Any]] = []
+        left = iter(outcomes)
+        for item in items:
+            if isinstance(item, Unreadable):
+                results.append(batch.unreadable(item))
+            elif isinstance(outcome := next(left), Conflict):
+                results.append(batch.refused(item.sku, outcome.detail))
+            else:
+                results.append(batch.done(item.sku, HTTPStatus.OK, outcome.version))
+        return replies.changed({"results": results}, self._views.token(map(version_of, events)))
 
 
-def _reply(event: StockEvent) -> Response:
-    stock = rules.evolve(event)
-    row = {**stock._asdict(), "available": stock.available, "updated_at": iso_utc(event.occurred_at)}
-    return replies.reply(row, headers={"ETag": replies.etag(stock.version)})
+def _receive(
+    stocks: dict[str, Stock], receipts: Sequence[NewReceiptOf], context: Context
+) -> list[StockReceived | Conflict]:
+    """What becomes of each receipt; the stocks are then as they are after all of them."""
+    outcomes: list[StockReceived | Conflict] = []
+    for receipt in receipts:
+        try:
+            event = rules.receive(stocks[receipt.sku], receipt.quantity, context)
+        except Conflict as refusal:
+            outcomes.append(refusal)
+        else:
+            outcomes.append(event)
+            stocks[receipt.sku] = rules.evolve(event)
+    return outcomes

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from kernel.context import Context
 from kernel.limits import MAX_NUMBER
-from kernel.refusals import Conflict, Unknown
+from kernel.refusals import Conflict, Unknown, check_seen
 from schemas.reservation import (
     ReservationEvent,
     ReservationMade,
@@ -69,8 +69,9 @@ class Decision(NamedTuple):
     stock: Sequence[StockEvent]
 
 
-def receive(stock: Stock, quantity: int, context: Context) -> StockReceived:
-    """Units have come into the warehouse."""
+def receive(stock: Stock, quantity: int, context: Context, expected: int | None = None) -> StockReceived:
+    """Units have come into the warehouse. `expected` is the version that the sender saw, if any."""
+    check_seen(f"Stock of {stock.sku}", stock.version, expected)
     on_hand = _counted(stock, quantity)
     data: StockReceivedData = {
         "sku": stock.sku,
@@ -81,10 +82,16 @@ def receive(stock: Stock, quantity: int, context: Context) -> StockReceived:
     return context.event("StockReceived", stock.sku, stock.version + 1, data)
 
 
-def adjust(sku: str, stock: Stock | None, quantity: int, reason: str, context: Context) -> StockAdjusted:
-    """A count found more units (`quantity` above 0) or fewer. Promised units can't be adjusted away."""
+def adjust(
+    sku: str, stock: Stock | None, quantity: int, reason: str, context: Context, expected: int | None = None
+) -> StockAdjusted:
+    """A count found more units (`quantity` above 0) or fewer. Promised units can't be adjusted away.
+
+    `expected` is the version that the sender saw, if any.
+    """
     if stock is None:
         raise Unknown(f"There is no stock of {sku}: receive some first.")
+    check_seen(f"Stock of {sku}", stock.version, expected)
     if stock.available + quantity < 0:
         raise Conflict(f"{sku} has {stock.available} available: {-quantity} can't be taken away.")
     data: StockAdjustedData = {

@@ -9,6 +9,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from api.inventory import rules
 from api.inventory.rules import Decision, Line, Reservation, Stock
+from kernel.answers import Answer
 from kernel.outbox import Outbox
 from schemas.reservation import ReservationEvent
 from schemas.stock import StockEvent
@@ -75,10 +76,10 @@ class Inventory:
         self._cursor.execute(_ADD, (list(skus),))
         return self.lock(skus)
 
-    def change(self, event: StockEvent) -> None:
+    def change(self, event: StockEvent, answer: Answer | None) -> None:
         """Writes one locked stock item and publishes its event."""
         sku, *fields = rules.evolve(event)
-        self._outbox.change(self._cursor, _CHANGE, (*fields, event.occurred_at, sku), event)
+        self._outbox.change(self._cursor, _CHANGE, (*fields, event.occurred_at, sku), event, answer)
 
     def reservations(self, order_ids: Collection[str]) -> dict[str, Reservation]:
         """The reservations of those orders that have one."""
@@ -88,11 +89,11 @@ class Inventory:
             for order_id, version, status, lines in self._cursor.fetchall()
         }
 
-    def save(self, events: Sequence[StockEvent], now: datetime) -> None:
+    def save(self, events: Sequence[StockEvent], now: datetime, answer: Answer | None = None) -> None:
         """Writes what the events say of locked stock items, and publishes them."""
         if events:
             self._cursor.execute(_SAVE, (now, *_columns(rules.stock_after(events).values())))
-            self._outbox.publish(self._cursor, events)
+            self._outbox.publish(self._cursor, events, answer)
 
     def keep(self, decisions: Sequence[Decision], now: datetime) -> None:
         """Writes what was decided of reservations and of locked stock items, in order; publishes the events."""

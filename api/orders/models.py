@@ -1,12 +1,11 @@
 """What orders take and give over HTTP."""
 
-import hashlib
 from typing import Annotated
 from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from api.web.requests import Body, Headers, Id, Path, Query
+from api.web.requests import Body, Id, Path, Query
 from schemas.order import OrderStatus
 
 
@@ -22,23 +21,6 @@ class NewOrder(Body):
 
     customer_id: Id
     lines: Annotated[list[NewLine], Field(min_length=1, max_length=500)]
-
-    def hash(self) -> bytes:
-        """The same for the same order, however its JSON was written."""
-        return hashlib.sha256(self.model_dump_json().encode()).digest()
-
-
-class IdempotencyKey(Headers):
-    """What makes an order safe to send again."""
-
-    key: Annotated[
-        str,
-        Field(
-            alias="Idempotency-Key",
-            pattern=r"^[\x21-\x7E]{1,200}$",
-            description="Chosen by the sender, another for each order: the same key never places two orders.",
-        ),
-    ]
 
 
 class OrderId(Path):

@@ -10,18 +10,22 @@ from flask import Response
 from flask_openapi3.openapi import OpenAPI
 
 from api.orders import rules
-from api.orders.models import CustomerId, IdempotencyKey, NewOrder, Order, OrderId, OrderPage, Page
+from api.orders.models import CustomerId, NewOrder, Order, OrderId, OrderPage, Page
 from api.orders.rules import Line
 from api.orders.service import SERVICE
 from api.orders.store import Orders
 from api.web import app as web
 from api.web import replies, requests
+from api.web.idempotency import Keep, RequiredKey, once
+from api.web.preconditions import Changing
+from api.web.tokens import Reading
 from kernel.clock import Clock
 from kernel.database import Database
-from kernel.refusals import Conflict, FieldError, Invalid
-from schemas.event import iso_utc
-from schemas.order import OrderPlacedData
+from kernel.refusals import FieldError, Invalid
+from kernel.token import Version
+from streams.engine.consumer import Row
 from streams.engine.reader import Views
+from streams.views.orders import order
 
 
 def create_app(database: Database[Orders], views: Views, clock: Clock) -> OpenAPI:
@@ -45,55 +49,50 @@ class _Handlers:
         self._views = views
         self._clock = clock
 
-    def place_order(self, header: IdempotencyKey, body: NewOrder) -> Response:
-        """Places an order, at the prices of now.
-
-        Repeated with the same Idempotency-Key and body, it gives the first answer again; another body gets 409.
-        """
+    def place_order(self, header: RequiredKey, body: NewOrder) -> Response:
+        """Places an order, at the prices of now."""
         context = requests.context(self._clock)
         lines = [Line(line.sku, line.quantity) for line in body.lines]
-        request_hash = body.hash()
-        with self._database.statements() as orders:
-            prices = orders.prices([line.sku for line in lines])
-            try:
-                event = rules.place(context.new_id(), body.customer_id, lines, prices, context)
-            except Invalid:
-                # A product may have been archived since the key first came: the first answer still holds.
-                placed = orders.placed_by(header.key)
-                if placed is None:
-                    raise
-            else:
-                if orders.place(event, header.key, request_hash):
-                    return _placed(event.data)
-                placed = orders.placed_by(header.key)
-        assert placed is not None, "orders are never deleted"
-        if placed.request_hash != request_hash:
-            raise Conflict(
-                "This Idempotency-Key came before with another body: choose a new key for a new order."
-            )
-        return _placed(placed.data)
 
-    def cancel_order(self, path: OrderId) -> Response:
+        def place(keep: Keep) -> Response:
+            with self._database.statements() as orders:
+                prices = orders.prices([line.sku for line in lines])
+                event = rules.place(context.new_id(), body.customer_id, lines, prices, context)
+                answer = self._changed(order.fold(None, event), HTTPStatus.CREATED)
+                answer.headers["Location"] = f"/v1/orders/{event.key}"
+                orders.place(event, keep(answer))
+            return answer
+
+        return once(self._database, header, place, caller=body.customer_id)
+
+    def cancel_order(self, path: OrderId, header: Changing) -> Response:
         """Takes an order back and frees its stock; one that has been cancelled before stays so."""
         order_id = str(path.order_id)
         context = requests.context(self._clock)
-        with self._database.transaction() as orders:
-            order = orders.lock([order_id]).get(order_id)
-            event = rules.cancel(order_id, order, context)
-            if order and event:
-                orders.change(order, event)
-            row = orders.read(order_id)
-        return replies.reply(row, headers={"ETag": replies.etag(row["version"])})
 
-    def get_order(self, path: OrderId) -> Response:
+        def cancel(keep: Keep) -> Response:
+            with self._database.transaction() as orders:
+                now = orders.lock([order_id]).get(order_id)
+                event = rules.cancel(order_id, now, header.version(), context)
+                row = orders.read(order_id)
+                if now is None or event is None:
+                    return self._changed(row)
+                answer = self._changed(order.fold(row, event))
+                orders.change(now, event, keep(answer))
+            return answer
+
+        return once(self._database, header, cancel)
+
+    def get_order(self, path: OrderId, header: Reading) -> Response:
         """An order as its view has it."""
         order_id = str(path.order_id)
-        return replies.reply_row(self._views.get("order", order_id), f"There is no order {order_id}.")
+        row = self._views.get("order", order_id, header.after(order.TOPIC))
+        return replies.reply_row(row, f"There is no order {order_id}.")
 
-    def get_customer_orders(self, path: CustomerId, query: Page) -> Response:
+    def get_customer_orders(self, path: CustomerId, query: Page, header: Reading) -> Response:
         """A customer's orders, the newest first."""
         orders: dict[str, dict[str, Any]] = {}
-        for part in self._views.parts("customer_orders", path.customer_id):
+        for part in self._views.parts("customer_orders", path.customer_id, header.after(order.TOPIC)):
             orders.update(orjson.loads(part))
         newest_first = sorted(
             ((row["placed_at"], order_id) for order_id, row in orders.items()), reverse=True
@@ -110,24 +109,9 @@ class _Handlers:
             }
         )
 
-
-def _placed(data: OrderPlacedData) -> Response:
-    """The first answer, from what was stored then: the same bytes each time."""
-    placed_at = iso_utc(data["placed_at"])
-    row = {
-        "id": data["order_id"],
-        "version": 1,
-        "customer_id": data["customer_id"],
-        "status": "placed",
-        "reason": None,
-        "currency": data["currency"],
-        "total_minor": data["total_minor"],
-        "lines": data["lines"],
-        "placed_at": placed_at,
-        "updated_at": placed_at,
-    }
-    headers = {"Location": f"/v1/orders/{data['order_id']}", "ETag": replies.etag(1)}
-    return replies.reply(row, HTTPStatus.CREATED, headers)
+    def _changed(self, row: Row, status: HTTPStatus = HTTPStatus.OK) -> Response:
+        token = self._views.token([Version(order.TOPIC, row["id"], row["version"])])
+        return replies.changed(row, token, status, {"ETag": replies.etag(row["version"])})
 
 
 def _encode_cursor(placed_at: str, order_id: str) -> str:

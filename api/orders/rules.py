@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from kernel.context import Context
 from kernel.limits import MAX_NUMBER
-from kernel.refusals import Conflict, FieldError, Invalid, Unknown
+from kernel.refusals import Conflict, FieldError, Invalid, Unknown, check_seen
 from schemas.order import (
     STATUS,
     OrderCancelled,
@@ -78,10 +78,11 @@ def place(
     )
 
 
-def cancel(order_id: str, order: Order | None, context: Context) -> OrderCancelled | None:
-    """Takes an order back; None when it has been already."""
+def cancel(order_id: str, order: Order | None, expected: int | None, context: Context) -> OrderCancelled | None:
+    """Takes an order back; None when it has been already. `expected` is the version that the sender saw, if any."""
     if order is None:
         raise Unknown(f"There is no order {order_id}.")
+    check_seen(f"Order {order_id}", order.version, expected)
     if order.status == "cancelled":
         return None
     if order.status == "rejected":

@@ -1,16 +1,17 @@
 """Orders' SQL."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import orjson
 from psycopg2.extensions import cursor as Cursor
 
 from api.orders import rules
 from api.orders.rules import Order, Price
+from kernel.answers import Answer
 from kernel.outbox import Outbox
 from schemas.event import iso_utc
-from schemas.order import OrderEvent, OrderLine, OrderPlaced, OrderPlacedData
+from schemas.order import OrderEvent, OrderLine, OrderPlaced
 from schemas.product import ProductEvent
 
 _PRICES = f"SELECT sku, {', '.join(Price._fields)} FROM price WHERE sku = ANY(%s) AND NOT archived"
@@ -23,15 +24,8 @@ WHERE price.version < excluded.version
 """
 
 _PLACE = """
-INSERT INTO orders (id, customer_id, placed_at, currency, total_minor, lines, version, status, updated_at,
-                    idempotency_key, request_hash)
-VALUES (%s, %s, %s, %s, %s, %s, 1, 'placed', %s, %s, %s)
-ON CONFLICT (idempotency_key) DO NOTHING RETURNING id
-"""
-
-_PLACED_BY = """
-SELECT request_hash, id::text, customer_id, placed_at, currency, total_minor, lines::text
-FROM orders WHERE idempotency_key = %s
+INSERT INTO orders (id, customer_id, placed_at, currency, total_minor, lines, version, status, updated_at)
+VALUES (%s, %s, %s, %s, %s, %s, 1, 'placed', %s) RETURNING id
 """
 
 _LOCK = """
@@ -75,13 +69,6 @@ FROM orders ORDER BY orders.id
 _LINE = tuple(OrderLine.__annotations__)
 
 
-class Placed(NamedTuple):
-    """What was stored when an idempotency key first came: that request's hash, and the event's data."""
-
-    request_hash: bytes
-    data: OrderPlacedData
-
-
 class Orders:
     """Orders' tables, on a cursor."""
 
@@ -102,8 +89,8 @@ class Orders:
         ]
         self._cursor.execute(_COPY_PRICES, (orjson.dumps(rows).decode(),))
 
-    def place(self, event: OrderPlaced, idempotency_key: str, request_hash: bytes) -> bool:
-        """False when the key has been used."""
+    def place(self, event: OrderPlaced, answer: Answer | None) -> None:
+        """Writes a new order, and publishes it."""
         data = event.data
         params = (
             data["order_id"],
@@ -113,38 +100,17 @@ class Orders:
             data["total_minor"],
             orjson.dumps(data["lines"]).decode(),
             event.occurred_at,
-            idempotency_key,
-            request_hash,
         )
-        return self._outbox.change(self._cursor, _PLACE, params, event) is not None
-
-    def placed_by(self, idempotency_key: str) -> Placed | None:
-        """The order that was placed with this key, as it was then."""
-        self._cursor.execute(_PLACED_BY, (idempotency_key,))
-        row = self._cursor.fetchone()
-        if row is None:
-            return None
-        request_hash, order_id, customer_id, placed_at, currency, total_minor, lines = row
-        return Placed(
-            bytes(request_hash),
-            {
-                "order_id": order_id,
-                "customer_id": customer_id,
-                "placed_at": placed_at,
-                "currency": currency,
-                "total_minor": total_minor,
-                "lines": _lines(lines),
-            },
-        )
+        self._outbox.change(self._cursor, _PLACE, params, event, answer)
 
     def lock(self, order_ids: Collection[str]) -> dict[str, Order]:
         """The orders that exist, which nobody else changes before the transaction ends."""
         self._cursor.execute(_LOCK, (list(order_ids),))
         return {row[0]: Order(*row) for row in self._cursor.fetchall()}
 
-    def change(self, order: Order, event: OrderEvent) -> None:
+    def change(self, order: Order, event: OrderEvent, answer: Answer | None) -> None:
         """Writes what happened to a locked order, and publishes it."""
-        self._outbox.change(self._cursor, _CHANGE, (*_changes(order, event), order.id), event)
+        self._outbox.change(self._cursor, _CHANGE, (*_changes(order, event), order.id), event, answer)
 
     def change_many(self, changes: Collection[tuple[Order, OrderEvent]]) -> None:
         """As `change`, for several orders, each once."""

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from api.web.idempotency import OptionalKey, RequiredKey
 from api.web.requests import Headers
 
 
@@ -22,3 +23,11 @@ class IfMatch(Headers):
     def version(self) -> int | None:
         """The version that the sender saw; None if any will do."""
         return None if self.tag in (None, "*") else int(self.tag.strip('"'))
+
+
+class Changing(OptionalKey, IfMatch):
+    """What a command may bring that changes something which is there."""
+
+
+class Counting(RequiredKey, IfMatch):
+    """What a command brings of which a repeat would count twice."""

@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException
 
 from api.web.requests import field_errors
 from kernel import refusals
-from kernel.refusals import FieldError, Invalid, Refused, Unavailable
+from kernel.refusals import FieldError, Invalid, Parked, Refused, Unavailable
 
 _STATUSES = {
     refusals.Unknown: HTTPStatus.NOT_FOUND,
@@ -37,7 +37,7 @@ class FieldProblem(BaseModel):
 class Problem(BaseModel):
     """Why a request failed (RFC 9457)."""
 
-    type: str = "about:blank"
+    type: str = Field(default="about:blank", description="`parked`: it waits for an operator.")
     title: str = Field(description="The status in words.")
     status: int
     detail: str = Field(description="What was wrong, and what to do.")
@@ -71,7 +71,8 @@ def refuse_invalid(error: ValidationError) -> NoReturn:
 
 def _answer_refusal(refusal: Refused) -> Response:
     headers = {"Retry-After": "1"} if isinstance(refusal, Unavailable) else {}
-    return _problem(_status(refusal), refusal.detail, refusal.errors, headers)
+    kind = "parked" if isinstance(refusal, Parked) else "about:blank"
+    return _problem(_status(refusal), refusal.detail, refusal.errors, headers, kind)
 
 
 def _status(refusal: Refused) -> HTTPStatus:
@@ -95,9 +96,13 @@ def _answer_unavailable(error: Exception) -> Response:
 
 
 def _problem(
-    status: HTTPStatus, detail: str, errors: Sequence[FieldError], headers: Mapping[str, str]
+    status: HTTPStatus,
+    detail: str,
+    errors: Sequence[FieldError],
+    headers: Mapping[str, str],
+    kind: str = "about:blank",
 ) -> Response:
-    body: dict[str, Any] = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail}
+    body: dict[str, Any] = {"type": kind, "title": status.phrase, "status": status, "detail": detail}
     if errors:
         body["errors"] = [error._asdict() for error in errors]
     return Response(orjson.dumps(body), status, headers, mimetype="application/problem+json")

@@ -25,6 +25,11 @@ def reply_row(row: bytes | None, missing: str) -> Response:
     return reply(row, headers={"ETag": etag(orjson.loads(row)["version"])})
 
 
+def changed(body: Any, token: str, status: HTTPStatus = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer of a command, with the token by which reads see it."""
+    return reply(body, status, {"Marea-Token": token, **(headers or {})})
+
+
 def etag(version: int) -> str:
     """An aggregate's version as an entity tag."""
     return f'"{version}"'

@@ -78,7 +78,9 @@ class Headers(_Documented):
 
 
 class Request(flask.Request):
-    """A request whose body is JSON or refused, whichever way it is asked for."""
+    """A request whose body is JSON or refused, whichever way it is asked for; `body` is what was read of it."""
+
+    body: dict[str, Any] | None = None
 
     def get_json(self, *_: Any, **__: Any) -> dict[str, Any]:
         """The object in the body. Always raises when there is none, asked to be silent or not: 415, 400, 422."""
@@ -93,6 +95,7 @@ class Request(flask.Request):
             raise BadRequest(f"The body can't be read as JSON: {error}.") from error
         if not isinstance(body, dict):
             raise Invalid("The body must be a JSON object.")
+        self.body = body
         return body
 
 

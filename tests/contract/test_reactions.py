@@ -18,10 +18,8 @@ from api.orders.store import Orders
 from api.services import reactions
 from kernel.outbox import Outbox
 from kernel.postgres import connect
-from local.layout import Layout, databases
-from local.stack import Stack
+from local.layout import Layout
 from ops.databases import admin
-from ops.migrate import make_schemas
 from ops.outboxes import make_partitions
 from schemas import order
 from schemas.event import Event
@@ -33,13 +31,13 @@ from streams.engine.feed import Feed
 from streams.engine.rehearsal import Rehearsal
 from streams.engine.stores import LaneId, Request
 from streams.engine.stores.postgres import PostgresStore
-from tests.events import CODEC, START, batch, batch_of, life, newer, record
+from tests.contract.conftest import DATABASE
+from tests.events import CODEC, batch, batch_of, life, newer, record
 
 every_reaction = pytest.mark.parametrize("reaction", reactions().values(), ids=lambda reaction: reaction.name)
 
 #: What the engine and the migrations keep beside the service's own tables.
 ENGINE_TABLES = ("position", "version", "parked", "dropped", "request")
-DATABASE = "contract"
 
 
 class Service:
@@ -66,7 +64,7 @@ class Service:
         [placed] = self._renamed(life("marea.order")[:1], order_id)
         connection = connect(self._layout.database_url("orders", DATABASE), "contract", 5)
         orders = Orders(connection.cursor(), Outbox("orders", (order.TOPIC,), lambda: CODEC))
-        orders.place(cast("OrderPlaced", placed._replace(id=str(uuid4()))), order_id, b"")
+        orders.place(cast("OrderPlaced", placed._replace(id=str(uuid4()))), None)
         return connection
 
     def feed(self) -> Feed:
@@ -127,17 +125,6 @@ class Service:
             cursor.execute(query, parameters)
             rows: list[Any] = cursor.fetchall()
             return rows
-
-
-@pytest.fixture(scope="module")
-def layout(stack: Stack) -> Layout:
-    url = stack.layout.database_url("admin", DATABASE)
-    make_schemas(url, databases())
-    with admin(url) as cursor:
-        for service in databases():
-            for moment in (START, datetime.now(UTC)):
-                make_partitions(cursor, service, moment)
-    return stack.layout
 
 
 @pytest.fixture

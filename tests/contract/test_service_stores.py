@@ -1,7 +1,4 @@
-"""What routes and reactions ask of their service's store: one set of tests for PostgreSQL and for memory.
-
-In a database that has the services' schemas and no relay: nothing of what happens here is ever published.
-"""
+"""What routes and reactions ask of their service's store: one set of tests for PostgreSQL and for memory."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -19,18 +16,17 @@ from api.inventory.store import Inventory
 from api.orders.rules import Price
 from api.orders.store import Orders
 from api.services import service as manifest
+from kernel.answers import AlreadyAnswered, Answer, Command
 from kernel.database import Database
 from kernel.outbox import Outbox
-from local.layout import databases
-from local.stack import Stack
-from ops.migrate import make_schemas
+from local.layout import Layout
 from schemas.event import Event
+from tests.contract.conftest import DATABASE
 from tests.events import CODEC, LINE, PLACED, PRODUCT, SETTLED, START
 from tests.memory_services import MemoryCatalog, MemoryDatabase, MemoryInventory, MemoryOrders
 
 Store = TypeVar("Store")
 
-DATABASE = "contract"
 STORES: dict[str, tuple[Callable[..., Any], Callable[[], Any]]] = {
     "catalog": (Catalog, MemoryCatalog),
     "inventory": (Inventory, MemoryInventory),
@@ -57,13 +53,12 @@ def subject(request: pytest.FixtureRequest, service: str) -> Iterator[Subject[An
             "mine",
         )
         return
-    stack: Stack = request.getfixturevalue("stack")
-    make_schemas(stack.layout.database_url("admin", DATABASE), databases())
+    layout: Layout = request.getfixturevalue("layout")
     outbox = Outbox[Any](service, manifest(service).topics, lambda: CODEC)
     database = Database(
-        stack.layout.database_url(service, DATABASE), service, lambda cursor: real(cursor, outbox)
+        layout.database_url(service, DATABASE), service, lambda cursor: real(cursor, outbox)
     )
-    with closing(psycopg2.connect(stack.layout.database_url("admin", DATABASE))) as admin:
+    with closing(psycopg2.connect(layout.database_url("admin", DATABASE))) as admin:
         admin.autocommit = True
 
         def published(key: str) -> list[tuple[str, int]]:
@@ -101,8 +96,8 @@ def placed(order_id: str) -> Event:
 @of("catalog")
 def test_a_sku_is_created_once(subject: Subject[Catalog]) -> None:
     with subject.database.statements() as catalog:
-        assert catalog.create(created(subject.mine))
-        assert not catalog.create(created(subject.mine, name="Another"))
+        assert catalog.create(created(subject.mine), None)
+        assert not catalog.create(created(subject.mine, name="Another"), None)
     with subject.database.transaction() as catalog:
         assert catalog.lock(subject.mine) == Product(1, archived=False, data=created(subject.mine).data)
         assert catalog.lock(f"{subject.mine}-other") is None
@@ -113,9 +108,11 @@ def test_a_sku_is_created_once(subject: Subject[Catalog]) -> None:
 def test_of_many_products_those_are_created_whose_sku_is_free(subject: Subject[Catalog]) -> None:
     taken, free = f"{subject.mine}-1", f"{subject.mine}-0"
     with subject.database.transaction() as catalog:
-        assert catalog.create_many([]) == set()
-        assert catalog.create_many([created(taken)]) == {taken}
-        assert catalog.create_many([created(taken), created(free)]) == {free}
+        assert catalog.create_many([]) == []
+        for expected in (taken, free):
+            events = catalog.create_many([created(each) for each in {taken, expected}])
+            assert [event.key for event in events] == [expected]
+            catalog.publish(events, None)
     assert subject.published(taken) == subject.published(free) == [("ProductCreated", 1)]
 
 
@@ -123,9 +120,9 @@ def test_of_many_products_those_are_created_whose_sku_is_free(subject: Subject[C
 def test_a_change_of_a_product_is_kept_and_published(subject: Subject[Catalog]) -> None:
     sku = subject.mine
     with subject.database.transaction() as catalog:
-        catalog.create(created(sku))
-        catalog.update(event("ProductUpdated", sku, 2, PRODUCT | {"sku": sku, "price_minor": 175}))
-        catalog.update(event("ProductArchived", sku, 3, PRODUCT | {"sku": sku, "price_minor": 175}))
+        catalog.create(created(sku), None)
+        catalog.update(event("ProductUpdated", sku, 2, PRODUCT | {"sku": sku, "price_minor": 175}), None)
+        catalog.update(event("ProductArchived", sku, 3, PRODUCT | {"sku": sku, "price_minor": 175}), None)
         now = catalog.lock(sku)
     assert now
     assert (now.version, now.data["price_minor"], now.archived) == (3, 175, True)
@@ -136,7 +133,7 @@ def test_a_change_of_a_product_is_kept_and_published(subject: Subject[Catalog]) 
 def test_a_transaction_that_raises_leaves_nothing(subject: Subject[Catalog]) -> None:
     def change_and_fail() -> None:
         with subject.database.transaction() as catalog:
-            catalog.create(created(subject.mine))
+            catalog.create(created(subject.mine), None)
             raise KeyError("poison")
 
     with pytest.raises(KeyError):
@@ -149,7 +146,7 @@ def test_a_transaction_that_raises_leaves_nothing(subject: Subject[Catalog]) -> 
 @of("catalog")
 def test_what_does_not_fit_its_schema_is_not_kept(subject: Subject[Catalog]) -> None:
     with pytest.raises((ValueError, TypeError)), subject.database.transaction() as catalog:
-        catalog.create(created(subject.mine, price_minor="much"))
+        catalog.create(created(subject.mine, price_minor="much"), None)
     with subject.database.transaction() as catalog:
         assert catalog.lock(subject.mine) is None
 
@@ -171,7 +168,7 @@ def test_the_last_event_of_a_stock_item_says_how_it_is(subject: Subject[Inventor
     with subject.database.transaction() as inventory:
         inventory.lock_or_add([sku])
         inventory.save([received(sku, 1, 5), received(sku, 2, 10)], START)
-        inventory.change(received(sku, 3, 15))
+        inventory.change(received(sku, 3, 15), None)
     with subject.database.transaction() as inventory:
         assert inventory.lock([sku]) == {sku: Stock(sku, 3, 15, 0)}
     assert subject.published(sku) == [("StockReceived", 1), ("StockReceived", 2), ("StockReceived", 3)]
@@ -210,19 +207,69 @@ def test_the_copy_of_a_product_is_what_its_last_event_said_and_has_no_price_once
         assert orders.prices([sku, gone, "another"]) == {sku: price}
 
 
+def answer(key: str, body: bytes = b"{}", caller: str = "ada", route: str = "POST /v1/orders") -> Answer:
+    return Answer(Command(caller, route, key, b"hash"), 201, {"ETag": '"1"'}, body)
+
+
 @of("orders")
-def test_an_idempotency_key_places_one_order(subject: Subject[Orders]) -> None:
+def test_a_command_that_is_named_takes_effect_once_and_its_first_answer_is_kept(subject: Subject[Orders]) -> None:
     first, second = str(uuid4()), str(uuid4())
+    kept = answer(subject.mine, b'{"id": 1}')
+    assert subject.database.answer(kept.command) is None
     with subject.database.statements() as orders:
-        assert orders.placed_by(subject.mine) is None
-        assert orders.place(placed(first), subject.mine, b"hash")
-        assert not orders.place(placed(second), subject.mine, b"other")
-        kept = orders.placed_by(subject.mine)
-    assert kept
-    assert (kept.request_hash, kept.data) == (b"hash", PLACED | {"order_id": first})
-    assert list(kept.data["lines"][0]) == list(LINE), "in the fields' order"
+        orders.place(placed(first), kept)
+    with pytest.raises(AlreadyAnswered), subject.database.transaction() as orders:
+        orders.place(placed(second), answer(subject.mine, b'{"id": 2}'))
+    assert subject.database.answer(kept.command._replace(request_hash=b"another")) == kept
     assert subject.published(first) == [("OrderPlaced", 1)]
     assert subject.published(second) == []
+
+
+@of("orders")
+def test_the_same_key_of_another_caller_or_at_another_route_is_another_command(subject: Subject[Orders]) -> None:
+    for kept in (
+        answer(subject.mine),
+        answer(subject.mine, caller="bob"),
+        answer(subject.mine, route="POST /v1/orders/<order_id>/cancel"),
+    ):
+        with subject.database.statements() as orders:
+            orders.place(placed(str(uuid4())), kept)
+
+
+@of("orders")
+def test_an_answer_is_not_kept_when_its_transaction_fails(subject: Subject[Orders]) -> None:
+    kept = answer(subject.mine)
+
+    def place_and_fail() -> None:
+        with subject.database.transaction() as orders:
+            orders.place(placed(str(uuid4())), kept)
+            raise KeyError("poison")
+
+    with pytest.raises(KeyError):
+        place_and_fail()
+    assert subject.database.answer(kept.command) is None
+
+
+@of("inventory")
+def test_several_events_have_one_answer(subject: Subject[Inventory]) -> None:
+    kept = answer(subject.mine)
+    with subject.database.transaction() as inventory:
+        inventory.lock_or_add([subject.mine])
+        inventory.save([received(subject.mine, 1, 5), received(subject.mine, 2, 10)], START, kept)
+    with pytest.raises(AlreadyAnswered), subject.database.transaction() as inventory:
+        inventory.save([received(subject.mine, 3, 15)], START, kept)
+    assert subject.database.answer(kept.command) == kept
+    assert subject.published(subject.mine) == [("StockReceived", 1), ("StockReceived", 2)]
+
+
+@of("catalog")
+def test_what_changes_nothing_has_no_answer(subject: Subject[Catalog]) -> None:
+    kept = answer(subject.mine)
+    with subject.database.statements() as catalog:
+        assert catalog.create(created(subject.mine), None)
+        assert not catalog.create(created(subject.mine), kept)
+        catalog.publish([], kept)
+    assert subject.database.answer(kept.command) is None
 
 
 @of("orders")
@@ -230,7 +277,7 @@ def test_what_happens_to_orders_is_kept_and_published(subject: Subject[Orders]) 
     one, two = sorted((str(uuid4()), str(uuid4())))
     with subject.database.transaction() as orders:
         for order_id in (one, two):
-            orders.place(placed(order_id), f"{subject.mine}-{order_id}", b"")
+            orders.place(placed(order_id), None)
         found = orders.lock([one, two, str(uuid4())])
         assert {order_id: order.status for order_id, order in found.items()} == {one: "placed", two: "placed"}
         assert found[one].line_count == 1
@@ -239,7 +286,7 @@ def test_what_happens_to_orders_is_kept_and_published(subject: Subject[Orders]) 
         orders.change_many([(found[one], confirmed), (found[two], rejected)])
         orders.change_many([])
         cancelled = event("OrderCancelled", one, 3, SETTLED | {"order_id": one})
-        orders.change(orders.lock([one])[one], cancelled)
+        orders.change(orders.lock([one])[one], cancelled, None)
     with subject.database.statements() as orders:
         first, second = orders.read(one), orders.read(two)
     assert first == {

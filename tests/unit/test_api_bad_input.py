@@ -36,9 +36,9 @@ COMMANDS = [
     Command("POST", "/v1/products:batch", {"products": [PRODUCT | {"sku": "milk"}]}, {}),
     Command("PUT", "/v1/products/milk", PRODUCT, {}),
     Command("PATCH", "/v1/products/milk", {"price_minor": 1}, {}),
-    Command("POST", "/v1/stock/milk/receipts", {"quantity": 1}, {}),
-    Command("POST", "/v1/stock:receive", {"receipts": [{"sku": "milk", "quantity": 1}]}, {}),
-    Command("POST", "/v1/stock/milk/adjustments", {"quantity": 1, "reason": "found"}, {}),
+    Command("POST", "/v1/stock/milk/receipts", {"quantity": 1}, KEY),
+    Command("POST", "/v1/stock:receive", {"receipts": [{"sku": "milk", "quantity": 1}]}, KEY),
+    Command("POST", "/v1/stock/milk/adjustments", {"quantity": 1, "reason": "found"}, KEY),
     Command("POST", "/v1/orders", ORDER, KEY),
 ]
 
@@ -159,12 +159,12 @@ NOT_COUNTS = ["5", 5.0, 1e3, True, None, [], {}, -1, 2**53, 2**64, 10**300]
 def test_only_whole_numbers_that_fit_are_taken(services: Services, value: Any) -> None:
     number = json.dumps(value).encode()
 
-    def sent(path: str, body: dict[str, Any], **headers: str) -> list[str]:
-        return fields(services.send("POST", path, orjson.dumps(body).replace(b'"?"', number), **headers))
+    def sent(path: str, body: dict[str, Any]) -> list[str]:
+        return fields(services.send("POST", path, orjson.dumps(body).replace(b'"?"', number), **KEY))
 
     assert sent("/v1/products", PRODUCT | {"sku": "milk", "price_minor": "?"}) == ["price_minor"]
     assert sent("/v1/stock/milk/receipts", {"quantity": "?"}) == ["quantity"]
-    assert sent("/v1/orders", ORDER | {"lines": [LINE, {"sku": "b", "quantity": "?"}]}, **KEY) == [
+    assert sent("/v1/orders", ORDER | {"lines": [LINE, {"sku": "b", "quantity": "?"}]}) == [
         "lines.1.quantity"
     ]
     if value != -1:
@@ -185,7 +185,7 @@ def test_only_ids_that_are_safe_in_a_path_are_taken(services: Services, value: A
 def test_only_text_that_can_be_kept_is_taken(services: Services, value: Any) -> None:
     assert fields(services.send("PATCH", "/v1/products/milk", {"brand": value})) == ["brand"]
     reason = {"quantity": 1, "reason": value}
-    assert fields(services.send("POST", "/v1/stock/milk/adjustments", reason)) == ["reason"]
+    assert fields(services.send("POST", "/v1/stock/milk/adjustments", reason, **KEY)) == ["reason"]
 
 
 @pytest.mark.parametrize(
@@ -226,10 +226,18 @@ def test_the_field_that_is_wrong_is_named(
     assert fields(services.send(method, path, body, **KEY)) == [wrong]
 
 
-@pytest.mark.parametrize("key", [None, "", "a b", "é", "a" * 201])
-def test_an_order_needs_an_idempotency_key(services: Services, key: str | None) -> None:
+@pytest.mark.parametrize("key", [None, "", "a b", "é", "a" * 201, '""', '"a', 'a"b'])
+@pytest.mark.parametrize("command", [each for each in COMMANDS if each.headers], ids=lambda each: each.path)
+def test_what_would_count_twice_needs_an_idempotency_key(
+    services: Services, command: Command, key: str | None
+) -> None:
     headers = {} if key is None else {"Idempotency-Key": key}
-    assert fields(services.send("POST", "/v1/orders", ORDER, **headers), 400) == ["Idempotency-Key"]
+    assert fields(services.send(command.method, command.path, command.body, **headers), 400) == ["Idempotency-Key"]
+
+
+@pytest.mark.parametrize("token", ["x", "e30", "W1tdXQ", "W1siYSIsImIiLCIxIl1d", "é", "a" * 8_001])
+def test_a_token_that_is_not_ours_is_a_bad_request(services: Services, token: str) -> None:
+    assert fields(services.send("GET", "/v1/products/milk", **{"Marea-Token": token}), 400) == ["Marea-Token"]
 
 
 @pytest.mark.parametrize("tag", ["1", "x", '"', '"x"', '"-1"', 'W/"1"', '"1", "2"', '"9999999999999999999"'])

@@ -83,7 +83,7 @@ def reject(order: Order, context: Context) -> OrderEvent | None:
 
 
 def cancel(order: Order, context: Context) -> OrderEvent | None:
-    return rules.cancel(order.id, order, context)
+    return rules.cancel(order.id, order, None, context)
 
 
 @pytest.mark.parametrize(
@@ -112,9 +112,9 @@ def test_an_order_goes_only_where_it_may(
 
 def test_a_rejected_order_cannot_be_cancelled_nor_one_that_does_not_exist() -> None:
     with pytest.raises(Conflict):
-        rules.cancel("order", ORDER._replace(status="rejected"), context())
+        rules.cancel("order", ORDER._replace(status="rejected"), None, context())
     with pytest.raises(Unknown):
-        rules.cancel("order", None, context())
+        rules.cancel("order", None, None, context())
 
 
 @given(st.lists(st.sampled_from([confirm, reject, cancel])))

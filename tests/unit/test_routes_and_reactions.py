@@ -1,7 +1,8 @@
 """Every route and every reaction at work, without a server: a shop whose stores and views are in memory."""
 
-from itertools import count
-from typing import Any
+from itertools import chain, count
+from typing import Any, NamedTuple
+from uuid import uuid4
 
 import pytest
 from flask.testing import FlaskClient
@@ -32,6 +33,8 @@ MILK = {
     "currency": "USD",
 }
 BREAD = MILK | {"sku": "bread", "name": "Bread", "price_minor": 200}
+SAID = {name: value for name, value in MILK.items() if name != "sku"}
+ORDER: dict[str, Any] = {"customer_id": "ada", "lines": [{"sku": "milk", "quantity": 1}]}
 TRACEPARENT = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
 NOW = iso_utc(START)
 
@@ -43,20 +46,20 @@ class Shop:
         numbers = count(1)
         self.clock = Clock(lambda: START, lambda: f"01900000-0000-7000-8000-{next(numbers):012}")
         self.catalog, self.inventory, self.orders = MemoryCatalog(), MemoryInventory(), MemoryOrders()
-        self._views = MemoryViews(list(views().values()))
+        self.views = MemoryViews(list(views().values()))
         self._delivered = 0
         stream = StockStream("nowhere:1", 4, lambda: CODEC)
         apps = {
-            "products": catalog.create_app(MemoryDatabase(self.catalog), self._views, self.clock),
-            "stock": inventory.create_app(MemoryDatabase(self.inventory), self._views, self.clock, stream),
-            "orders": orders.create_app(MemoryDatabase(self.orders), self._views, self.clock),
+            "products": catalog.create_app(MemoryDatabase(self.catalog), self.views, self.clock),
+            "stock": inventory.create_app(MemoryDatabase(self.inventory), self.views, self.clock, stream),
+            "orders": orders.create_app(MemoryDatabase(self.orders), self.views, self.clock),
         }
         self._clients: dict[str, FlaskClient] = {path: app.test_client() for path, app in apps.items()}
         self._clients["customers"] = self._clients["orders"]
 
     def send(self, method: str, path: str, body: Any = None, **headers: str) -> TestResponse:
         client = self._clients[path.split("/")[1].partition(":")[0].partition("?")[0]]
-        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        names = {"Idempotency-Key": uuid4().hex} | {name.replace("_", "-"): value for name, value in headers.items()}
         return client.open(f"/v1{path}", method=method, json=body, headers=names)
 
     def get(self, path: str) -> Any:
@@ -80,7 +83,7 @@ class Shop:
                     self._react(event, TYPES[event.type].topic)
 
     def _react(self, event: Event, topic: str) -> None:
-        self._views.apply(event, topic)
+        self.views.apply(event, topic)
         match topic:
             case "marea.product":
                 settling.copy_prices(self.orders, [event])
@@ -119,7 +122,7 @@ def test_a_product_is_created_changed_replaced_and_archived(shop: Shop) -> None:
     assert (answer.status_code, answer.get_json()) == (200, row | {"version": 2, "price_minor": 175})
     assert shop.send("PATCH", "/products/milk", {"price_minor": 1}, If_Match='"1"').status_code == 412
 
-    said = {name: value for name, value in MILK.items() if name != "sku"} | {"brand": "Another"}
+    said = SAID | {"brand": "Another"}
     assert shop.send("PUT", "/products/milk", said).get_json() == row | {"version": 3, "brand": "Another"}
     assert shop.send("DELETE", "/products/milk").get_json()["archived"]
     assert shop.send("PUT", "/products/milk", said).status_code == 409
@@ -218,8 +221,105 @@ def test_an_order_that_comes_again_gets_the_first_answer_again_whatever_has_chan
     shop.send("DELETE", "/products/milk")
     shop.deliver()
     assert shop.order(milk=2).data == first.data
-    assert shop.order(milk=3).status_code == 409
+    assert shop.order(milk=3).status_code == 422
     assert shop.order("another", milk=2).status_code == 422
+
+
+class Once(NamedTuple):
+    """A command that can be sent again: what it changes is told by how many events there are then."""
+
+    method: str
+    path: str
+    body: dict[str, Any] | None
+    other: dict[str, Any] | None
+
+
+ONCE = [
+    Once("POST", "/products", MILK | {"sku": "eggs"}, MILK | {"sku": "ham"}),
+    Once("POST", "/products:batch", {"products": [MILK | {"sku": "eggs"}]}, {"products": [MILK | {"sku": "ham"}]}),
+    Once("PUT", "/products/milk", SAID, SAID | {"brand": "Another"}),
+    Once("PATCH", "/products/milk", {"price_minor": 1}, {"price_minor": 2}),
+    Once("DELETE", "/products/milk", None, None),
+    Once("POST", "/stock/milk/receipts", {"quantity": 1}, {"quantity": 2}),
+    Once("POST", "/stock:receive", {"receipts": [{"sku": "milk", "quantity": 1}]}, {"receipts": [{"sku": "milk", "quantity": 2}]}),
+    Once("POST", "/stock/milk/adjustments", {"quantity": 1, "reason": "found"}, {"quantity": -1, "reason": "lost"}),
+    Once("POST", "/orders", ORDER, ORDER | {"lines": [{"sku": "milk", "quantity": 2}]}),
+    Once("POST", "/orders/{order}/cancel", None, None),
+]
+
+
+def published(shop: Shop) -> int:
+    return sum(len(store.published) for store in (shop.catalog, shop.inventory, shop.orders))
+
+
+@pytest.mark.parametrize("command", ONCE, ids=lambda command: f"{command.method} {command.path}")
+def test_a_command_that_is_repeated_counts_once_and_gets_the_first_answer(shop: Shop, command: Once) -> None:
+    shop.stocked()
+    path = command.path.format(order=shop.order(milk=1).get_json()["id"])
+    before = published(shop)
+    first = shop.send(command.method, path, command.body, Idempotency_Key="k", If_Match="*")
+    assert first.status_code in (200, 201), first.text
+    again = shop.send(command.method, path, command.body, Idempotency_Key='"k"', If_Match='"999"')
+    assert (again.status_code, again.data) == (first.status_code, first.data)
+    assert dict(again.headers) == dict(first.headers)
+    assert published(shop) == before + 1
+    if command.other:
+        assert shop.send(command.method, path, command.other, Idempotency_Key="k").status_code == 422
+        assert published(shop) == before + 1
+        assert shop.send(command.method, path, command.other, Idempotency_Key="l").status_code in (200, 201)
+        assert published(shop) == before + 2
+
+
+@pytest.mark.parametrize("command", ONCE, ids=lambda command: f"{command.method} {command.path}")
+def test_every_read_sees_what_the_token_of_a_command_names(shop: Shop, command: Once) -> None:
+    shop.stocked()
+    path = command.path.format(order=shop.order(milk=1).get_json()["id"])
+    token = shop.send(command.method, path, command.body).headers["Marea-Token"]
+    reads = {
+        "products": ["/products/milk"],
+        "stock": ["/stock/milk", "/stock?below=5"],
+        "orders": [f"/orders/{uuid4()}", "/customers/ada/orders"],
+    }
+    for topic, paths in reads.items():
+        expected = {503} if path.startswith(f"/{topic}") else {200, 404}
+        for read in paths:
+            assert shop.send("GET", read, Marea_Token=token).status_code in expected, read
+    shop.deliver()
+    for read in chain(*reads.values()):
+        assert shop.send("GET", read, Marea_Token=token).status_code in (200, 404), read
+
+
+def test_a_read_is_told_that_what_it_has_to_see_is_parked(shop: Shop) -> None:
+    token = shop.send("POST", "/products", MILK).headers["Marea-Token"]
+    shop.views.parked.add(("product", "milk"))
+    answer = shop.send("GET", "/products/milk", Marea_Token=token)
+    assert (answer.status_code, answer.get_json()["type"]) == (503, "parked")
+
+
+def test_the_same_key_is_another_command_of_another_customer_and_at_another_route(shop: Shop) -> None:
+    shop.stocked()
+    first = shop.order("k", milk=1)
+    other = shop.send("POST", "/orders", ORDER | {"customer_id": "bob"}, Idempotency_Key="k")
+    cancelled = shop.send("POST", f"/orders/{first.get_json()['id']}/cancel", Idempotency_Key="k")
+    assert (other.status_code, other.get_json()["customer_id"]) == (201, "bob")
+    assert (cancelled.status_code, cancelled.get_json()["status"]) == (200, "cancelled")
+
+
+def test_a_command_that_was_refused_is_decided_anew(shop: Shop) -> None:
+    counted = {"quantity": 1, "reason": "found"}
+    assert shop.send("POST", "/stock/milk/adjustments", counted, Idempotency_Key="k").status_code == 404
+    shop.send("POST", "/stock/milk/receipts", {"quantity": 1})
+    assert shop.send("POST", "/stock/milk/adjustments", counted, Idempotency_Key="k").status_code == 200
+
+
+@pytest.mark.parametrize("command", [each for each in ONCE if "{order}" in each.path or "milk" in each.path][1:])
+def test_what_has_changed_since_the_sender_saw_it_is_not_changed(shop: Shop, command: Once) -> None:
+    shop.stocked()
+    path = command.path.format(order=shop.order(milk=1).get_json()["id"])
+    before = published(shop)
+    assert shop.send(command.method, path, command.body, If_Match='"2"').status_code == 412
+    assert published(shop) == before
+    assert shop.send(command.method, path, command.body, If_Match='"1"').status_code == 200
 
 
 def test_a_customers_orders_come_in_pages_the_newest_first(shop: Shop) -> None:

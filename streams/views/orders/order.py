@@ -10,7 +10,7 @@ from streams.engine.consumer import Row
 TOPIC = order.TOPIC
 
 
-def fold(row: Row | None, event: OrderEvent) -> Row | None:
+def fold(row: Row | None, event: OrderEvent) -> Row:
     if event.type == "OrderPlaced":
         row = {
             "id": event.key,
