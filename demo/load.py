@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from time import monotonic
+from uuid import uuid4
 
 import orjson
 
@@ -115,11 +116,7 @@ async def receive(client: Client, skus: Sequence[str], units: int) -> None:
     if not skus:
         return
     body = {"receipts": [{"sku": sku, "quantity": units} for sku in skus]}
-    # Sent once: a receipt has no key by which a repeated one could be told from another.
-    try:
-        answer = await client.post("/v1/stock:receive", orjson.dumps(body), {})
-    except OSError as error:
-        raise LoadFailed(f"POST /v1/stock:receive: {error}; load again, to stock what has none") from error
+    answer = await post(client, "/v1/stock:receive", orjson.dumps(body), {"Idempotency-Key": str(uuid4())})
     _check(answer.status, answer.body, {HTTPStatus.OK})
 
 

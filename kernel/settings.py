@@ -63,6 +63,11 @@ def outbox_days() -> int:
     return int(setting("OUTBOX_DAYS", "7"))
 
 
+def answer_hours() -> float:
+    """For how many hours a repeated command is known as one; 24 unless it is set."""
+    return float(setting("ANSWER_HOURS", "24"))
+
+
 def admin_database_url() -> str:
     """The services' PostgreSQL, as the role that may make roles, databases and replication slots."""
     return setting("ADMIN_DATABASE_URL")

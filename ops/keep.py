@@ -5,7 +5,7 @@ import signal
 import threading
 from functools import partial
 
-from ops import chores, consumers, generations, health, outboxes, relay
+from ops import answers, chores, consumers, generations, health, outboxes, relay
 from ops.chores import Chore
 
 #: Seconds between looks at all consumers, which cost their stores some work.
@@ -22,6 +22,7 @@ def keep() -> None:
     work = (
         Chore("partitions", 3_600, outboxes.keep_partitions),
         Chore("relay", 5, relay.Mender().mend),
+        Chore("answers", 600, answers.forget_old),
         Chore("generations", 600, generations.sweep),
         Chore("troubles", 5, partial(health.note_troubles, looks)),
     )
