@@ -1,5 +1,6 @@
 """nginx, the front door: one address for all services, their OpenAPI document and the page to try it."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -17,24 +18,35 @@ _FIRST_WITH_EARLY_LOG = (1, 19, 5)
 _MAX_BODY = "4m"
 #: To clients and to services together, at once.
 WORKER_CONNECTIONS = 1024
-_ERRORS = {
-    400: "Bad Request",
-    404: "Not Found",
-    413: "Content Too Large",
-    414: "URI Too Long",
-    502: "Bad Gateway",
-    503: "Service Unavailable",
-    504: "Gateway Timeout",
+#: What is said of what nginx answers itself.
+_PROBLEMS = {
+    400: ("Bad Request", "This is not HTTP, a header is malformed or comes twice, or the address has what must be percent-encoded."),
+    403: ("Forbidden", "This can't be read."),
+    404: ("Not Found", "There is nothing at this path."),
+    412: ("Precondition Failed", "It is not as the request wants it: read it again."),
+    413: ("Content Too Large", f"The body is larger than {_MAX_BODY.removesuffix('m')} MiB."),
+    414: ("URI Too Long", "The path is too long."),
+    416: ("Range Not Satisfiable", "There is no such part."),
+    431: ("Request Header Fields Too Large", "A header is longer than 8,000 bytes, or all together than 32,000."),
+    500: ("Internal Server Error", "The front door has failed."),
+    501: ("Not Implemented", "The only Transfer-Encoding that is read is chunked."),
+    502: ("Bad Gateway", "The service does not answer. Try again."),
+    503: ("Service Unavailable", "The service does not answer. Try again."),
+    504: ("Gateway Timeout", "The service took too long. What was asked may still happen."),
+    505: ("HTTP Version Not Supported", "Speak HTTP/1.1."),
 }
-_DETAILS = {
-    400: "This is not HTTP, or its headers are too long.",
-    404: "There is nothing at this path.",
-    413: f"The body is larger than {_MAX_BODY.removesuffix('m')} MiB.",
-    414: "The path is too long.",
-    502: "The service does not answer. Try again.",
-    503: "The service does not answer. Try again.",
-    504: "The service took too long. What was asked may still happen.",
-}
+#: Those that nginx answers under a number of its own.
+_NUMBERS = {431: "494 =431"}
+
+#: The headers that services get, in order of name. All others end here: more than 100, or one that is no text, would
+#: be refused behind us without a word why.
+HEADERS = (
+    *("Accept", "Content-Encoding", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Last-Event-ID"),
+    *("Marea-Token", "Prefer", "traceparent"),
+)
+#: What an address consists of, and what a header's text does (RFC 9110, section 5.5).
+_ADDRESS, _TEXT = r"[!$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]", r"[\t\x20-\x7E\x80-\xFF]"
+
 _SETTINGS = """
 {user}
 worker_processes 1;
@@ -45,33 +57,57 @@ events {{ worker_connections {connections}; }}
 http {{
     access_log off;
     include /etc/nginx/mime.types;
-    types {{ application/problem+json problem; }}
-    default_type application/octet-stream;
     server_tokens off;
     keepalive_requests 100000;
+    client_header_timeout 15s;
+    client_body_timeout 15s;
     client_max_body_size {max_body};
+    large_client_header_buffers 4 8k;
     client_body_temp_path "{front}/body";
     proxy_temp_path "{front}/proxy";
     fastcgi_temp_path "{front}/fastcgi";
     uwsgi_temp_path "{front}/uwsgi";
     scgi_temp_path "{front}/scgi";
     proxy_http_version 1.1;
+    proxy_pass_request_headers off;
     proxy_set_header Connection "";
-    proxy_set_header Host $http_host;
+    # Ours, whatever a client says: no answer can lead elsewhere.
+    proxy_set_header Host "{host}:{port}";
+{headers}
     proxy_connect_timeout 2s;
     proxy_read_timeout 15s;
     # A command is sent once: only its sender may repeat it.
     proxy_next_upstream off;
 {upstreams}
+    map $uri $service {{
+        default "";
+{services}
+    }}
+    map "$request_uri {values}" $malformed {{
+        default 1;
+        "~^{address}* {text}*$" "";
+    }}
     server {{
         listen {host}:{port};
+        merge_slashes off;
 {errors}
+        # nginx refuses TRACE and CONNECT itself. What a path allows its service says: it is asked with one of them.
+        error_page 405 = @not_allowed;
+        location @not_allowed {{
+            types {{ }}
+            default_type application/problem+json;
+            recursive_error_pages on;
+            if ($service = "") {{
+                add_header Allow "GET, HEAD" always;
+                return 405 '{not_allowed}';
+            }}
+            proxy_method TRACE;
+            proxy_pass http://$service;
+        }}
 {locations}
         location = /v1/openapi.json {{ root "{web}"; }}
-        location = / {{ return 302 /docs/; }}
-        location = /docs {{ return 302 /docs/; }}
-        location = /docs/ {{ root "{web}"; try_files /docs.html =404; default_type text/html; }}
-        location /docs/ {{ root "{web}"; }}
+        location ~ ^/(docs/?)?$ {{ root "{web}"; try_files /docs.html =404; default_type text/html; }}
+        location /docs/ {{ root "{web}"; try_files $uri =404; }}
         location / {{ return 404; }}
     }}
 }}
@@ -79,15 +115,16 @@ http {{
 _UPSTREAM = """
     upstream {service} {{ server {address}; keepalive 64; }}"""
 _LOCATION = """
-        location ~ ^/v1/{path}(?=$|[/:]) {{ proxy_pass http://{service}; }}"""
+        location ~ {path} {{ proxy_pass http://{service}; {check} }}"""
 _STREAM = """
-        location = /v1/{path} {{ proxy_pass http://{service}; proxy_buffering off; proxy_read_timeout 1h; }}"""
+        location = /v1/{path} {{ proxy_pass http://{service}; proxy_buffering off; proxy_read_timeout 1h; {check} }}"""
+_CHECK = "if ($malformed) { return 400; }"
 _ERROR = """
-        error_page {status} /problem/{status};
+        error_page {number} /problem/{status};
         location = /problem/{status} {{
             internal;
             default_type application/problem+json;
-            return {status} '{{"type":"about:blank","title":"{title}","status":{status},"detail":"{detail}"}}';
+            return {status} '{problem}';
         }}"""
 
 
@@ -131,17 +168,42 @@ def configuration(layout: Layout) -> str:
         upstreams="".join(
             _UPSTREAM.format(service=each.name, address=layout.address(each.name)) for each in services()
         ),
+        headers="\n".join(f"    proxy_set_header {name} {_value(name)};" for name in HEADERS),
+        values="".join(map(_value, HEADERS)),
+        address=_ADDRESS,
+        text=_TEXT,
+        services="\n".join(f"        ~{_below(path)} {each.name};" for each in services() for path in each.paths),
         locations="".join(map(_locations, services())),
-        errors="".join(
-            _ERROR.format(status=status, title=title, detail=_DETAILS[status])
-            for status, title in _ERRORS.items()
-        ),
+        errors="".join(map(_error, _PROBLEMS)),
+        not_allowed=_problem(405, "Method Not Allowed", "The path does not have this method: see Allow."),
     )
 
 
+def _value(header: str) -> str:
+    """The variable of a request's header."""
+    return f"$http_{header.lower().replace('-', '_')}"
+
+
+def _error(status: int) -> str:
+    problem = _problem(status, *_PROBLEMS[status])
+    return _ERROR.format(status=status, number=_NUMBERS.get(status, status), problem=problem)
+
+
+def _problem(status: int, title: str, detail: str) -> str:
+    """In JSON, for nginx within single quotes."""
+    problem = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    return json.dumps(problem).replace("'", r"\'")
+
+
 def _locations(service: Service) -> str:
-    streams = [_STREAM.format(path=path, service=service.name) for path in service.streams]
-    return "".join([*streams, *(_LOCATION.format(path=path, service=service.name) for path in service.paths)])
+    streams = [_STREAM.format(path=path, service=service.name, check=_CHECK) for path in service.streams]
+    paths = [_LOCATION.format(path=_below(path), service=service.name, check=_CHECK) for path in service.paths]
+    return "".join([*streams, *paths])
+
+
+def _below(path: str) -> str:
+    """The expression for what is at a service's path, and below."""
+    return f"^/v1/{path}(?=$|[/:])"
 
 
 def _web(layout: Layout) -> Path:
@@ -175,11 +237,11 @@ _DOCS = """\
 <head>
   <meta charset="utf-8">
   <title>Marea API</title>
-  <link rel="stylesheet" href="css/swagger-ui.css">
+  <link rel="stylesheet" href="/docs/css/swagger-ui.css">
 </head>
 <body>
   <div id="api"></div>
-  <script src="js/swagger-ui-bundle.js"></script>
+  <script src="/docs/js/swagger-ui-bundle.js"></script>
   <script>SwaggerUIBundle({url: "/v1/openapi.json", dom_id: "#api"});</script>
 </body>
 </html>

@@ -65,7 +65,8 @@ def test_it_is_found_by_its_folder_and_takes_nobodys_port(new: Service) -> None:
 def test_the_front_door_leads_to_it(new: Service) -> None:
     settings = nginx.configuration(Layout(PORT))
     assert f"upstream loyalty {{ server 127.0.0.1:{PORT + 42};" in settings
-    assert "location ~ ^/v1/points(?=$|[/:]) { proxy_pass http://loyalty; }" in settings
+    assert "location ~ ^/v1/points(?=$|[/:]) { proxy_pass http://loyalty; if ($malformed) { return 400; } }" in settings
+    assert "~^/v1/points(?=$|[/:]) loyalty;" in settings
     assert "location = /v1/points/stream { proxy_pass http://loyalty; proxy_buffering off;" in settings
     assert "/v1/points/{customer}" in document(services())["paths"]
 
