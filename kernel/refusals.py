@@ -1,6 +1,6 @@
 """How a rule says no. What each means over HTTP is decided in api/web/problems.py alone."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 
@@ -32,10 +32,10 @@ class Stale(Refused):
     """The aggregate has changed since the sender saw it."""
 
 
-def check_seen(what: str, version: int, expected: int | None) -> None:
-    """Raises Stale unless it is at the version that the sender saw; None if any will do."""
-    if expected not in (None, version):
-        raise Stale(f"{what} is at version {version}, not {expected}: read it again.")
+def check_seen(what: str, version: int, expected: Collection[int] | None) -> None:
+    """Raises Stale unless it is at a version that the sender has seen; None if any will do."""
+    if expected is not None and version not in expected:
+        raise Stale(f"{what} is at version {version} now: read it again.")
 
 
 class Malformed(Refused):

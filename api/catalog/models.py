@@ -9,6 +9,16 @@ from api.web.items import MOST_ITEMS, Each
 from api.web.requests import Body, Id, Path, Text
 from kernel.limits import MAX_NUMBER
 
+_DESCRIPTION: dict[str, Any] = {
+    "name": "Milk",
+    "department": "GROCERY",
+    "category": "FLUID MILK PRODUCTS",
+    "brand": "National",
+    "price_minor": 150,
+    "currency": "USD",
+}
+_MILK: dict[str, Any] = {"sku": "milk", **_DESCRIPTION}
+
 Name = Annotated[Text, Field(min_length=1)]
 PriceMinor = Annotated[
     int, Field(ge=0, le=MAX_NUMBER, description="List price in minor units of the currency.")
@@ -18,6 +28,8 @@ Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217 cod
 
 class Description(Body):
     """All that is said of a product. Where it belongs may be unknown: then that is an empty text."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _DESCRIPTION})
 
     name: Name
     department: Text
@@ -30,16 +42,21 @@ class Description(Body):
 class NewProduct(Description):
     """A product that comes into the catalog."""
 
+    model_config = ConfigDict(json_schema_extra={"example": _MILK})
+
     sku: Id
 
 
 class NewProducts(Body):
     """Products that come into the catalog together."""
 
+    model_config = ConfigDict(json_schema_extra={"example": {"products": [_MILK]}})
+
     products: Annotated[list[Each[NewProduct]], Field(min_length=1, max_length=MOST_ITEMS)]
 
 
 def _without_defaults(schema: dict[str, Any]) -> None:
+    schema["example"] = {"price_minor": 175}
     for field in schema["properties"].values():
         del field["default"]
 
@@ -66,11 +83,17 @@ class Changes(Body):
 class Sku(Path):
     """A product."""
 
-    sku: Id
+    sku: Annotated[Id, Field(json_schema_extra={"example": "milk"})]
 
 
 class Product(BaseModel):
     """A product as it is now."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {**_MILK, "version": 1, "archived": False, "updated_at": "2026-01-31T12:00:00.000000Z"}
+        }
+    )
 
     sku: str
     version: int

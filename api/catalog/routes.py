@@ -81,7 +81,7 @@ class _Handlers:
         """Says anew all that is said of a product."""
         context = requests.context(self._clock)
         return self._change(
-            path.sku, header, lambda now: rules.update(path.sku, now, body.model_dump(), header.version(), context)
+            path.sku, header, lambda now: rules.update(path.sku, now, body.model_dump(), header.versions(), context)
         )
 
     def change_product(self, path: Sku, header: Changing, body: Changes) -> Response:
@@ -89,13 +89,13 @@ class _Handlers:
         context = requests.context(self._clock)
         changes = body.model_dump(exclude_unset=True)
         return self._change(
-            path.sku, header, lambda now: rules.update(path.sku, now, changes, header.version(), context)
+            path.sku, header, lambda now: rules.update(path.sku, now, changes, header.versions(), context)
         )
 
     def archive_product(self, path: Sku, header: Changing) -> Response:
         """Takes a product out of the shop, for good."""
         context = requests.context(self._clock)
-        return self._change(path.sku, header, lambda now: rules.archive(path.sku, now, header.version(), context))
+        return self._change(path.sku, header, lambda now: rules.archive(path.sku, now, header.versions(), context))
 
     def get_product(self, path: Sku, header: Reading) -> Response:
         """A product as its view has it."""

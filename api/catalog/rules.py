@@ -1,6 +1,6 @@
 """What may happen to a product."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, cast
 
 from kernel.context import Context
@@ -30,15 +30,15 @@ def create(sku: str, description: Mapping[str, Any], context: Context) -> Produc
 
 
 def update(
-    sku: str, product: Product | None, changes: Mapping[str, Any], expected: int | None, context: Context
+    sku: str, product: Product | None, changes: Mapping[str, Any], expected: Collection[int] | None, context: Context
 ) -> ProductUpdated:
-    """Sets the fields in `changes`. `expected` is the version that the sender saw; None if any will do."""
+    """Sets the fields in `changes`. `expected` are the versions that will do; None if any will."""
     product = _changeable(sku, product, expected)
     data = cast("ProductUpdatedData", {**product.data, **changes})
     return context.event("ProductUpdated", sku, product.version + 1, data)
 
 
-def archive(sku: str, product: Product | None, expected: int | None, context: Context) -> ProductArchived:
+def archive(sku: str, product: Product | None, expected: Collection[int] | None, context: Context) -> ProductArchived:
     """Takes the product out of the shop, for good."""
     product = _changeable(sku, product, expected)
     return context.event("ProductArchived", sku, product.version + 1, product.data)
@@ -49,7 +49,7 @@ def evolve(event: ProductEvent) -> Product:
     return Product(event.version, event.type == "ProductArchived", event.data)
 
 
-def _changeable(sku: str, product: Product | None, expected: int | None) -> Product:
+def _changeable(sku: str, product: Product | None, expected: Collection[int] | None) -> Product:
     if product is None:
         raise Unknown(f"There is no product {sku}.")
     check_seen(f"Product {sku}", product.version, expected)

@@ -1,13 +1,22 @@
 """What the inventory takes and gives over HTTP."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from api.web.items import MOST_ITEMS, Each
 from api.web.requests import Body, Headers, Id, Path, Query, Text
 from kernel.limits import MAX_NUMBER
+
+_STOCK: dict[str, Any] = {
+    "sku": "milk",
+    "version": 3,
+    "on_hand": 10,
+    "reserved": 2,
+    "available": 8,
+    "updated_at": "2026-01-31T12:00:00.000000Z",
+}
 
 Units = Annotated[int, Field(ge=1, le=MAX_NUMBER)]
 
@@ -15,11 +24,15 @@ Units = Annotated[int, Field(ge=1, le=MAX_NUMBER)]
 class NewReceipt(Body):
     """Units that came in."""
 
+    model_config = ConfigDict(json_schema_extra={"example": {"quantity": 10}})
+
     quantity: Units
 
 
 class NewReceiptOf(NewReceipt):
     """Units of a product that came in."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"sku": "milk", "quantity": 10}})
 
     sku: Id
 
@@ -27,11 +40,15 @@ class NewReceiptOf(NewReceipt):
 class NewReceipts(Body):
     """Units of several products that came in."""
 
+    model_config = ConfigDict(json_schema_extra={"example": {"receipts": [{"sku": "milk", "quantity": 10}]}})
+
     receipts: Annotated[list[Each[NewReceiptOf]], Field(min_length=1, max_length=MOST_ITEMS)]
 
 
 class NewAdjustment(Body):
     """What a count found."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"quantity": -1, "reason": "broken"}})
 
     quantity: Annotated[
         int, Field(ge=-MAX_NUMBER, le=MAX_NUMBER, description="Units found; negative when units are missing.")
@@ -49,7 +66,7 @@ class NewAdjustment(Body):
 class Sku(Path):
     """A stock item, by its product."""
 
-    sku: Id
+    sku: Annotated[Id, Field(json_schema_extra={"example": "milk"})]
 
 
 class Below(Query):
@@ -75,6 +92,8 @@ class LastEventId(Headers):
 class Stock(BaseModel):
     """A stock item as it is now."""
 
+    model_config = ConfigDict(json_schema_extra={"example": _STOCK})
+
     sku: str
     version: int
     on_hand: int = Field(description="Units in the warehouse.")
@@ -85,5 +104,7 @@ class Stock(BaseModel):
 
 class StockList(BaseModel):
     """Stock items, by what is available."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"stock": [_STOCK]}})
 
     stock: list[Stock] = Field(description="Those with the fewest units available first.")

@@ -81,7 +81,7 @@ class _Handlers:
         def receive(keep: Keep) -> Response:
             with self._database.transaction() as inventory:
                 now = inventory.lock_or_add([path.sku])[path.sku]
-                event = rules.receive(now, body.quantity, context, header.version())
+                event = rules.receive(now, body.quantity, context, header.versions())
                 answer = self._changed(event)
                 inventory.save([event], context.now, keep(answer))
             return answer
@@ -111,7 +111,7 @@ class _Handlers:
         def adjust(keep: Keep) -> Response:
             with self._database.transaction() as inventory:
                 now = inventory.lock([path.sku]).get(path.sku)
-                event = rules.adjust(path.sku, now, body.quantity, body.reason, context, header.version())
+                event = rules.adjust(path.sku, now, body.quantity, body.reason, context, header.versions())
                 answer = self._changed(event)
                 inventory.change(event, keep(answer))
             return answer

@@ -3,7 +3,7 @@
 available = on_hand - reserved, and neither it nor reserved is ever below 0
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from kernel.context import Context
@@ -69,8 +69,8 @@ class Decision(NamedTuple):
     stock: Sequence[StockEvent]
 
 
-def receive(stock: Stock, quantity: int, context: Context, expected: int | None = None) -> StockReceived:
-    """Units have come into the warehouse. `expected` is the version that the sender saw, if any."""
+def receive(stock: Stock, quantity: int, context: Context, expected: Collection[int] | None = None) -> StockReceived:
+    """Units have come into the warehouse. `expected` are the versions that will do; None if any will."""
     check_seen(f"Stock of {stock.sku}", stock.version, expected)
     on_hand = _counted(stock, quantity)
     data: StockReceivedData = {
@@ -83,11 +83,11 @@ def receive(stock: Stock, quantity: int, context: Context, expected: int | None 
 
 
 def adjust(
-    sku: str, stock: Stock | None, quantity: int, reason: str, context: Context, expected: int | None = None
+    sku: str, stock: Stock | None, quantity: int, reason: str, context: Context, expected: Collection[int] | None = None
 ) -> StockAdjusted:
     """A count found more units (`quantity` above 0) or fewer. Promised units can't be adjusted away.
 
-    `expected` is the version that the sender saw, if any.
+    `expected` are the versions that will do; None if any will.
     """
     if stock is None:
         raise Unknown(f"There is no stock of {sku}: receive some first.")

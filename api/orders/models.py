@@ -1,12 +1,37 @@
 """What orders take and give over HTTP."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.web.requests import Body, Id, Path, Query
 from schemas.order import OrderStatus
+
+_SUMMARY: dict[str, Any] = {
+    "id": "01900000-0000-7000-8000-000000000001",
+    "version": 2,
+    "status": "confirmed",
+    "currency": "USD",
+    "total_minor": 300,
+    "placed_at": "2026-01-31T12:00:00.000000Z",
+}
+_LINE: dict[str, Any] = {
+    "sku": "milk",
+    "name": "Milk",
+    "department": "GROCERY",
+    "category": "FLUID MILK PRODUCTS",
+    "brand": "National",
+    "quantity": 2,
+    "unit_price_minor": 150,
+}
+_ORDER: dict[str, Any] = {
+    **_SUMMARY,
+    "customer_id": "ada",
+    "reason": None,
+    "lines": [_LINE],
+    "updated_at": "2026-01-31T12:00:00.250000Z",
+}
 
 
 class NewLine(Body):
@@ -19,6 +44,8 @@ class NewLine(Body):
 class NewOrder(Body):
     """What a customer wants. What it costs is not the customer's to say."""
 
+    model_config = ConfigDict(json_schema_extra={"example": {"customer_id": "ada", "lines": [{"sku": "milk", "quantity": 2}]}})
+
     customer_id: Id
     lines: Annotated[list[NewLine], Field(min_length=1, max_length=500)]
 
@@ -26,13 +53,13 @@ class NewOrder(Body):
 class OrderId(Path):
     """An order."""
 
-    order_id: UUID
+    order_id: Annotated[UUID, Field(json_schema_extra={"example": _SUMMARY["id"]})]
 
 
 class CustomerId(Path):
     """A customer."""
 
-    customer_id: Id
+    customer_id: Annotated[Id, Field(json_schema_extra={"example": "ada"})]
 
 
 class Page(Query):
@@ -57,6 +84,8 @@ class OrderLine(BaseModel):
 class OrderSummary(BaseModel):
     """An order without its lines."""
 
+    model_config = ConfigDict(json_schema_extra={"example": _SUMMARY})
+
     id: str
     version: int
     status: OrderStatus
@@ -68,6 +97,8 @@ class OrderSummary(BaseModel):
 class Order(OrderSummary):
     """An order as it is now."""
 
+    model_config = ConfigDict(json_schema_extra={"example": _ORDER})
+
     customer_id: str
     reason: str | None = Field(description="Why it was rejected.")
     lines: list[OrderLine]
@@ -76,6 +107,8 @@ class Order(OrderSummary):
 
 class OrderPage(BaseModel):
     """Some of a customer's orders, the newest first."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"orders": [_SUMMARY], "next_cursor": None}})
 
     orders: list[OrderSummary]
     next_cursor: str | None

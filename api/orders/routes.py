@@ -73,7 +73,7 @@ class _Handlers:
         def cancel(keep: Keep) -> Response:
             with self._database.transaction() as orders:
                 now = orders.lock([order_id]).get(order_id)
-                event = rules.cancel(order_id, now, header.version(), context)
+                event = rules.cancel(order_id, now, header.versions(), context)
                 row = orders.read(order_id)
                 if now is None or event is None:
                     return self._changed(row)

@@ -1,6 +1,6 @@
 """What may happen to an order: placed, then confirmed or rejected; cancelled unless it was rejected."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -78,8 +78,10 @@ def place(
     )
 
 
-def cancel(order_id: str, order: Order | None, expected: int | None, context: Context) -> OrderCancelled | None:
-    """Takes an order back; None when it has been already. `expected` is the version that the sender saw, if any."""
+def cancel(
+    order_id: str, order: Order | None, expected: Collection[int] | None, context: Context
+) -> OrderCancelled | None:
+    """Takes an order back; None when it has been already. `expected` are the versions that will do; None if any will."""
     if order is None:
         raise Unknown(f"There is no order {order_id}.")
     check_seen(f"Order {order_id}", order.version, expected)

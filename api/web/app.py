@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
+from http import HTTPStatus
 from typing import Any
 
 from flask import Response
@@ -11,7 +12,7 @@ from flask_openapi3.models.tag import Tag
 from flask_openapi3.openapi import OpenAPI
 
 from api.manifest import Service
-from api.web import problems
+from api.web import preconditions, problems
 from api.web.replies import reply
 from api.web.requests import MAX_BODY_BYTES, Request
 
@@ -30,27 +31,36 @@ class _Blueprint(APIBlueprint):
         return APIBlueprint.create_view_func(function, *args, **kwargs)
 
 
+class _App(OpenAPI):
+    """Answers OPTIONS with no body, where Flask says that it is HTML."""
+
+    def make_default_options_response(self) -> Response:
+        """The methods that the path has, in Allow."""
+        answer = super().make_default_options_response()
+        answer.status_code = HTTPStatus.NO_CONTENT
+        del answer.headers["Content-Type"]
+        return answer
+
+
 def blueprint(service: Service) -> APIBlueprint:
     """What a service's routes are added to."""
-    return _Blueprint(
-        service.name,
-        service.name,
-        abp_tags=[Tag(name=service.name)],
-        abp_responses={"default": problems.RESPONSE, "422": problems.RESPONSE},
-    )
+    return _Blueprint(service.name, service.name, abp_tags=[Tag(name=service.name)])
 
 
 def create_app(service: Service, routes: APIBlueprint, ping: Callable[[], None] | None = None) -> OpenAPI:
     """The service with these routes. It is healthy when `ping`, if there is one, returns."""
-    app = OpenAPI(
+    app = _App(
         service.name,
         info=Info(title=f"Marea {service.name}", version="1.0.0", description=service.summary),
         validation_error_model=problems.Problem,
         validation_error_callback=problems.refuse_invalid,
-        doc_prefix="/v1",
+        doc_ui=False,  # the front door has the document of all services, and the page to try it
+        static_folder=None,
     )
     app.request_class = Request
+    app.url_map.merge_slashes = False  # Werkzeug would redirect to whatever Host says
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.after_request(preconditions.answer_unchanged)
     problems.register(app)
     app.register_api(routes)
 

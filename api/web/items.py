@@ -5,6 +5,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import (
     BaseModel,
+    ConfigDict,
     Field,
     InstanceOf,
     ValidationError,
@@ -54,6 +55,8 @@ class ItemResult(BaseModel):
 
 class Results(BaseModel):
     """One for each item, in the items' order."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"results": [{"sku": "milk", "status": 201, "version": 1}]}})
 
     results: list[ItemResult]
 

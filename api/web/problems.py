@@ -9,7 +9,7 @@ import orjson
 import psycopg2
 import redis
 from flask import Response
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from werkzeug.exceptions import HTTPException
 
 from api.web.requests import field_errors
@@ -30,12 +30,24 @@ _STATUSES = {
 class FieldProblem(BaseModel):
     """What is wrong with one field."""
 
-    field: str = Field(description="Its path in the request.", examples=["lines.0.quantity"])
+    field: str = Field(description="Its path in the request.")
     message: str
 
 
 class Problem(BaseModel):
     """Why a request failed (RFC 9457)."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "type": "about:blank",
+                "title": "Unprocessable Entity",
+                "status": 422,
+                "detail": "The request is not valid: see errors.",
+                "errors": [{"field": "lines.0.quantity", "message": "Input should be less than or equal to 100000"}],
+            }
+        }
+    )
 
     type: str = Field(default="about:blank", description="`parked`: it waits for an operator.")
     title: str = Field(description="The status in words.")
@@ -44,16 +56,9 @@ class Problem(BaseModel):
     errors: list[FieldProblem] = Field(default=[], description="The fields at fault, if some are.")
 
 
-#: What every operation may answer instead, for OpenAPI.
-RESPONSE = {
-    "description": "A problem: the field is named when one is at fault.",
-    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-}
-
-
 def register(app: flask.Flask) -> None:
     """Lets the app answer with problems alone."""
-    app.register_error_handler(Refused, _answer_refusal)
+    app.register_error_handler(Refused, answer)
     app.register_error_handler(HTTPException, _answer_http_error)
     for unavailable in (
         psycopg2.OperationalError,
@@ -69,7 +74,8 @@ def refuse_invalid(error: ValidationError) -> NoReturn:
     raise Invalid("The request is not valid: see errors.", field_errors(error)) from error
 
 
-def _answer_refusal(refusal: Refused) -> Response:
+def answer(refusal: Refused) -> Response:
+    """What is answered to a command or a read that was refused."""
     headers = {"Retry-After": "1"} if isinstance(refusal, Unavailable) else {}
     kind = "parked" if isinstance(refusal, Parked) else "about:blank"
     return _problem(_status(refusal), refusal.detail, refusal.errors, headers, kind)
@@ -90,7 +96,7 @@ def _answer_http_error(error: HTTPException) -> Response:
 
 def _answer_unavailable(error: Exception) -> Response:
     flask.current_app.logger.warning("unavailable: %s", str(error).strip())
-    return _answer_refusal(
+    return answer(
         Unavailable("Something that this needs is not available at the moment: try again.")
     )
 

@@ -132,6 +132,55 @@ def test_a_product_is_created_changed_replaced_and_archived(shop: Shop) -> None:
     assert shop.get("/products/milk") == row | {"version": 4, "brand": "Another", "archived": True}
 
 
+@pytest.mark.parametrize("tags", ['"1"', '"7", "1"', ' , W/"1","1" ,', "*"])
+def test_a_change_of_what_the_sender_has_seen_is_made(shop: Shop, tags: str) -> None:
+    shop.send("POST", "/products", MILK)
+    assert shop.send("PATCH", "/products/milk", {"price_minor": 1}, If_Match=tags).status_code == 200
+
+
+@pytest.mark.parametrize("tags", ['"2"', '"2", "3"', 'W/"1"', '"01"', '"1.0"', '"+1"', '""', '"x"', '"W/"', '"*"'])
+def test_a_change_of_anything_else_is_not(shop: Shop, tags: str) -> None:
+    shop.send("POST", "/products", MILK)
+    assert shop.send("PATCH", "/products/milk", {"price_minor": 1}, If_Match=tags).status_code == 412
+    assert shop.send("GET", "/products/milk", If_Match=tags).status_code == 404
+    shop.deliver()
+    assert shop.send("GET", "/products/milk", If_Match=tags).status_code == 412
+
+
+def reads(shop: Shop) -> list[tuple[str, str]]:
+    """What has a version of its own, and that version as a tag without its quotes."""
+    shop.stocked()
+    order_id = shop.order(milk=1).get_json()["id"]
+    shop.deliver()
+    paths = ["/products/milk", "/stock/milk", f"/orders/{order_id}"]
+    return [(path, str(shop.get(path)["version"])) for path in paths]
+
+
+@pytest.mark.parametrize("tags", ['"N"', 'W/"N"', '"77", W/"N"', "*"])
+def test_who_has_what_is_read_already_is_told_just_that(shop: Shop, tags: str) -> None:
+    for path, version in reads(shop):
+        for method in ("GET", "HEAD"):
+            answer = shop.send(method, path, If_None_Match=tags.replace("N", version))
+            assert (answer.status_code, answer.headers["ETag"], answer.data) == (304, f'"{version}"', b"")
+            assert "Content-Type" not in answer.headers
+
+
+@pytest.mark.parametrize("tags", ['"0N"', '"77"', 'W/"0N", "x"', '"W/N"', '""', '"*"'])
+def test_who_has_something_else_gets_what_is_read(shop: Shop, tags: str) -> None:
+    for path, version in reads(shop):
+        answer = shop.send("GET", path, If_None_Match=tags.replace("N", version))
+        assert (answer.status_code, answer.get_json()["version"]) == (200, int(version))
+
+
+@pytest.mark.parametrize("name", ["If-Match", "If-None-Match"])
+@pytest.mark.parametrize("tags", ["1", '"1', "x", '"1" "2"', "*, *", ""])
+def test_a_read_with_what_is_no_list_of_tags_is_a_bad_request(shop: Shop, name: str, tags: str) -> None:
+    for path, _ in reads(shop):
+        answer = shop.send("GET", path, **{name: tags})
+        assert (answer.status_code, answer.mimetype) == (400, "application/problem+json")
+        assert answer.get_json(force=True)["errors"][0]["field"] == name
+
+
 def test_each_of_many_products_has_its_own_result(shop: Shop) -> None:
     sent = [MILK, BREAD, MILK, {"sku": "eggs"}]
     results = shop.send("POST", "/products:batch", {"products": sent}).get_json()["results"]
