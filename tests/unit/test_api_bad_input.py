@@ -1,19 +1,25 @@
 """Bad requests: each gets its own clear problem, before anything is asked of a database."""
 
+import gzip
 import json
-from collections.abc import Iterator
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import orjson
 import pytest
+from backports import zstd
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
 from api.services import services as all_services
+from api.web import bodies
 from api.web.requests import MAX_BODY_BYTES
 from api.wsgi import create_app
+from kernel.refusals import Malformed
 
 PRODUCT = {"name": "Milk", "department": "", "category": "", "brand": "", "price_minor": 1, "currency": "USD"}
 LINE = {"sku": "milk", "quantity": 1}
@@ -116,9 +122,16 @@ def test_a_good_request_to_a_service_whose_database_is_down_may_be_tried_again(
         b'{"a": "\xff"}',
         b'{"a": "\\ud800"}',
         b"[" * 100_000,
+        b'{"a": ' + b"[" * 500 + b"]" * 500 + b"}",
         b"9" * 400,
+        b'{"a": 1e999}',
+        b"\xef\xbb\xbf{}",
+        '{"a": 1}'.encode("utf-16"),
     ],
-    ids=["empty", "cut off", "no JSON", "quotes", "NaN", "not UTF-8", "half a surrogate", "deep", "endless"],
+    ids=[
+        *("empty", "cut off", "no JSON", "quotes", "NaN", "not UTF-8", "half a surrogate", "deep", "rather deep"),
+        *("endless", "infinite", "BOM", "UTF-16"),
+    ],
 )
 def test_malformed_json_is_a_bad_request(services: Services, command: Command, content: bytes) -> None:
     assert "JSON" in problem(services.give(command, content), 400)["detail"]
@@ -141,6 +154,95 @@ def test_another_media_type_is_refused(services: Services, command: Command, med
 @each_command
 def test_a_body_that_is_too_large_is_refused(services: Services, command: Command) -> None:
     problem(services.give(command, b" " * (MAX_BODY_BYTES + 1)), 413)
+
+
+@each_command
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        (b'{"a": 1, "a": 2}', "a"),
+        (b'{"a": 1, "b": [{"c": ":", "d": {}, "c": {"e": 1}}]}', "c"),
+        (b'{"a": "\\u003a", "b": 1, "b": 2}', "b"),
+        (b'{"a": "\\u003A\\\\u003a", "a": ":"}', "a"),
+        (b'{"a": 1, "\\u0061": 2}', "a"),
+        (b'{"": 1, "": 2}', ""),
+        (b"{%s:1, %s:2}" % (b'"' + b"k" * 5_000 + b'"', b'"' + b"k" * 5_000 + b'"'), "k" * 100),
+    ],
+)
+def test_a_key_that_comes_twice_in_an_object_is_named(
+    services: Services, command: Command, content: bytes, key: str
+) -> None:
+    assert fields(services.give(command, content), 400) == [key]
+
+
+def test_keys_of_several_objects_and_colons_anywhere_are_no_matter() -> None:
+    value = {"a:": [{"a:": ":", "b": {"a:": ":\\"}}], "\\u003a": {}, '":"': '":"'}
+    for content in (orjson.dumps(value), json.dumps(value, indent=2).replace(":", "\\u003a", 1).encode()):
+        assert bodies.parse(content) == value
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b", ":", "\\", '"', "\\u003a"]), st.sampled_from([":", "\\", {"a": 1}]))))
+def test_a_key_that_comes_twice_is_always_found(pairs: list[tuple[str, Any]]) -> None:
+    content = b"{%s}" % b",".join(b"%s:%s" % (orjson.dumps(name), orjson.dumps(value)) for name, value in pairs)
+    if len({name for name, _ in pairs}) == len(pairs):
+        assert bodies.parse(content) == dict(pairs)
+    else:
+        with pytest.raises(Malformed, match="twice"):
+            bodies.parse(content)
+
+
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "x-gzip": gzip.compress, "zstd": zstd.compress}
+each_encoding = pytest.mark.parametrize("encoding", COMPRESS)
+
+
+@each_command
+@each_encoding
+def test_a_compressed_body_is_read(services: Services, command: Command, encoding: str) -> None:
+    wrong = orjson.dumps(command.body | {"surprise": 1})
+    whole = COMPRESS[encoding](wrong)
+    parts = COMPRESS[encoding](wrong[:9]) + COMPRESS[encoding](b"") + COMPRESS[encoding](wrong[9:])
+    for content in (whole, parts):
+        assert fields(services.give(command, content, Content_Encoding=encoding)) == ["surprise"]
+    assert fields(services.give(command, wrong, Content_Encoding="Identity")) == ["surprise"]
+
+
+@each_encoding
+def test_a_compressed_body_that_is_damaged_is_a_bad_request(services: Services, encoding: str) -> None:
+    whole = COMPRESS[encoding](orjson.dumps(ORDER))
+    many = COMPRESS[encoding](b"") * 100 + whole
+    for content in (b"", b"{}", whole[:-1], whole[:9], whole + b"{}", whole[:12] + b"\xff\xff" + whole[14:], many):
+        answer = services.send("POST", "/v1/orders", content, Content_Encoding=encoding, **KEY)
+        problem(answer, 400)
+
+
+@each_encoding
+def test_a_body_that_grows_too_large_is_refused_before_it_is_kept(services: Services, encoding: str) -> None:
+    bomb = COMPRESS[encoding](b" " * (256 * 1024 * 1024))
+    tracemalloc.start()
+    try:
+        started = time.process_time()
+        problem(services.send("POST", "/v1/orders", bomb, Content_Encoding=encoding, **KEY), 413)
+        taken_s = time.process_time() - started
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 5 * MAX_BODY_BYTES
+    assert taken_s < 1
+
+
+def test_a_body_that_needs_a_large_window_is_refused(services: Services) -> None:
+    """Its reader would have to keep 128 MiB."""
+    large: dict[int, int] = {zstd.CompressionParameter.window_log: 27, zstd.CompressionParameter.content_size_flag: 0}
+    compressor = zstd.ZstdCompressor(options=large)
+    content = compressor.compress(orjson.dumps(ORDER)) + compressor.flush()
+    problem(services.send("POST", "/v1/orders", content, Content_Encoding="zstd", **KEY), 400)
+
+
+@pytest.mark.parametrize("encoding", ["br", "deflate", "gzip, gzip", "compress", "nonsense"])
+def test_another_encoding_is_refused_with_those_that_are_read(services: Services, encoding: str) -> None:
+    answer = services.send("POST", "/v1/orders", ORDER, Content_Encoding=encoding, **KEY)
+    problem(answer, 415)
+    assert answer.headers["Accept-Encoding"] == "gzip, zstd"
 
 
 @each_command
@@ -240,8 +342,8 @@ def test_a_token_that_is_not_ours_is_a_bad_request(services: Services, token: st
     assert fields(services.send("GET", "/v1/products/milk", **{"Marea-Token": token}), 400) == ["Marea-Token"]
 
 
-@pytest.mark.parametrize("tag", ["1", "x", '"', '"x"', '"-1"', 'W/"1"', '"1", "2"', '"9999999999999999999"'])
-def test_a_version_that_is_not_ours_is_a_bad_request(services: Services, tag: str) -> None:
+@pytest.mark.parametrize("tag", ["1", "x", '"', '"a b"', '"1" "2"', '*, "1"', 'w/"1"', ",", "'1'"])
+def test_what_is_no_list_of_tags_is_a_bad_request(services: Services, tag: str) -> None:
     assert fields(services.send("DELETE", "/v1/products/milk", If_Match=tag), 400) == ["If-Match"]
 
 
@@ -251,11 +353,16 @@ def test_an_event_id_that_is_not_ours_is_a_bad_request(services: Services, event
     assert fields(services.send("GET", "/v1/stock/stream", **headers), 400) == ["Last-Event-ID"]
 
 
-def test_what_is_not_there_is_a_problem_too(services: Services) -> None:
-    problem(services.send("GET", "/v1/products/a/b/c"), 404)
-    answer = services.send("PUT", "/v1/products", {})
+@pytest.mark.parametrize("path", ["/v1/products/a/b/c", "/v1/products//milk", "/v1/products/", "/v1/stock:nothing"])
+def test_what_is_not_there_is_a_problem_and_no_redirect(services: Services, path: str) -> None:
+    problem(services.send("GET", path, Host="evil.example"), 404)
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "TRACE", "FOO"])
+def test_a_method_that_is_not_there_is_refused_with_those_that_are(services: Services, method: str) -> None:
+    answer = services.send(method, "/v1/orders")
     problem(answer, 405)
-    assert "POST" in answer.headers["Allow"]
+    assert set(answer.headers["Allow"].split(", ")) == {"POST", "OPTIONS"}
 
 
 texts = st.text(st.sampled_from('a5\0\n"\\é\u2028😀'), max_size=8)
