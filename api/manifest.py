@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from psycopg2.extensions import cursor as Cursor
 
@@ -15,10 +15,15 @@ from schemas.event import Topic
 from streams.engine.consumer import Reaction
 from streams.engine.reader import Views
 
-if TYPE_CHECKING:
-    from flask_openapi3.openapi import OpenAPI  # a worker need not have it
-
 _Store = TypeVar("_Store")
+
+
+class App(Protocol):
+    """A service's application, of WSGI or asyncio: it can say what it does."""
+
+    @property
+    def api_doc(self) -> dict[str, Any]:
+        """Its routes in OpenAPI."""
 
 
 @dataclass(frozen=True)
@@ -54,15 +59,16 @@ class Service:
     `streams` the paths below /v1 whose answers go on for as long as somebody listens.
     `topics` are those that it owns: nobody else publishes there. `states` gives, for each of them, the SQL for every
     aggregate's id and state, ordered by id, in the shape of its view row. `views` and `tables` are packages with a
-    module each. `create_app` gives the WSGI application; it imports what that needs, so that a worker need not.
-    A service handles processes times threads requests at once; a quarter of the threads may wait for what a read has to
-    see. Measured: one process costs two thirds of what four do, and carries no less on two cores.
+    module each. `create_app` gives the application; it imports what that needs, so that a worker need not. It is one of
+    WSGI (api.web.app), or, if `is_asyncio`, of aiohttp (api.web.aio), for thousands who listen at once.
+    A service of WSGI handles processes times threads requests at once; a quarter of the threads may wait for what a read
+    has to see. Measured: one process costs two thirds of what four do, and carries no less on two cores.
     """
 
     name: str
     number: int
     summary: str
-    create_app: Callable[[Resources], "OpenAPI"]
+    create_app: Callable[[Resources], App]
     paths: tuple[str, ...]
     streams: tuple[str, ...] = ()
     topics: tuple[Topic, ...] = ()
@@ -71,5 +77,6 @@ class Service:
     views: ModuleType | None = None
     tables: ModuleType | None = None
     has_database: bool = True
+    is_asyncio: bool = False
     processes: int = 1
     threads: int = 32

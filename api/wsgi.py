@@ -18,10 +18,13 @@ def from_settings() -> OpenAPI:
 def create_app(name: str) -> OpenAPI:
     """The named service. Raises LookupError when there is no such service, or a setting is missing."""
     each = service(name)
-    return each.create_app(_resources(each))
+    app = each.create_app(resources(each))
+    assert isinstance(app, OpenAPI), f"{name} is not of WSGI, whatever its manifest says"
+    return app
 
 
-def _resources(each: Service) -> Resources:
+def resources(each: Service) -> Resources:
+    """What the settings name. Raises LookupError when one is missing."""
     return Resources(
         name=each.name,
         topics=each.topics,

@@ -126,7 +126,7 @@ def print_where_to_look(output: Console, layout: Layout) -> None:
     for what, where in (
         ("the API, to try", f"{api}/docs/"),
         ("what is scarce", f"curl '{api}/v1/stock?below=10'"),
-        ("stock, live", f"curl -N {api}/v1/stock/stream"),
+        ("stock, live", f"curl -N {api}/v1/streams/stock"),
         ("a report", f"curl -K {curl_settings(layout)} -d '{_REPORT}'"),
     ):
         output.print(f"  [bold]{what:<16}[/bold] {where}", highlight=False, soft_wrap=True)

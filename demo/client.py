@@ -64,7 +64,7 @@ class Client:
     async def _answer(self, reader: asyncio.StreamReader) -> tuple[int, bytes]:
         status, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        # The services know the length of all that they answer; their one stream is not for this client.
+        # The services know the length of all that they answer; their streams are not for this client.
         body = await reader.readexactly(int(headers["content-length"]))
         if headers.get("connection") == "close":
             self._drop()

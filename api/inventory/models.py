@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from api.web.items import MOST_ITEMS, Each
-from api.web.requests import Body, Headers, Id, Path, Query, Text
+from api.web.requests import Body, Id, Path, Query, Text
 from kernel.limits import MAX_NUMBER
 
 _STOCK: dict[str, Any] = {
@@ -74,19 +74,6 @@ class Below(Query):
 
     below: Annotated[int, Field(ge=0, le=MAX_NUMBER, description="Items with fewer units available than this.")]
     limit: Annotated[int, Field(ge=1, le=1_000)] = 100
-
-
-class LastEventId(Headers):
-    """Where a stream goes on."""
-
-    positions: Annotated[
-        str | None,
-        Field(
-            alias="Last-Event-ID",
-            pattern=r"^[0-9]{1,18}(-[0-9]{1,18})*$",
-            description="The id of the last change that was seen: the stream goes on after it.",
-        ),
-    ] = None
 
 
 class Stock(BaseModel):

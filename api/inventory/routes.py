@@ -10,7 +10,6 @@ from flask_openapi3.openapi import OpenAPI
 from api.inventory import rules
 from api.inventory.models import (
     Below,
-    LastEventId,
     NewAdjustment,
     NewReceipt,
     NewReceiptOf,
@@ -22,7 +21,6 @@ from api.inventory.models import Stock as StockModel
 from api.inventory.rules import Stock
 from api.inventory.service import SERVICE
 from api.inventory.store import Inventory
-from api.inventory.stream import StockStream
 from api.web import app as web
 from api.web import items as batch
 from api.web import replies, requests
@@ -40,39 +38,25 @@ from streams.engine.reader import Views
 from streams.views.inventory import stock
 
 
-def create_app(
-    database: Database[Inventory], views: Views, clock: Clock, stream: StockStream
-) -> OpenAPI:
+def create_app(database: Database[Inventory], views: Views, clock: Clock) -> OpenAPI:
     """The service, put together from what it needs."""
-    handlers = _Handlers(database, views, clock, stream)
+    handlers = _Handlers(database, views, clock)
     routes = web.blueprint(SERVICE)
     routes.post("/v1/stock/<sku>/receipts", responses={HTTPStatus.OK: StockModel})(handlers.receive)
     routes.post("/v1/stock:receive", responses={HTTPStatus.OK: Results})(handlers.receive_many)
     routes.post("/v1/stock/<sku>/adjustments", responses={HTTPStatus.OK: StockModel})(handlers.adjust)
     routes.get("/v1/stock/<sku>", responses={HTTPStatus.OK: StockModel})(handlers.get_stock)
     routes.get("/v1/stock", responses={HTTPStatus.OK: StockList})(handlers.list_stock)
-    routes.get(
-        "/v1/stock/stream",
-        responses={
-            HTTPStatus.OK: {
-                "description": "Server-sent events; the data is a change with the stock item after it, in JSON.",
-                "content": {"text/event-stream": {"schema": {"type": "string"}}},
-            }
-        },
-    )(handlers.stream_stock)
     return web.create_app(SERVICE, routes, database.ping)
 
 
 class _Handlers:
     """What each route does; its docstring is the route's description."""
 
-    def __init__(
-        self, database: Database[Inventory], views: Views, clock: Clock, stream: StockStream
-    ) -> None:
+    def __init__(self, database: Database[Inventory], views: Views, clock: Clock) -> None:
         self._database = database
         self._views = views
         self._clock = clock
-        self._stream = stream
 
     def receive(self, path: Sku, header: Counting, body: NewReceipt) -> Response:
         """Units have come in. The first receipt of a product makes its stock item."""
@@ -127,10 +111,6 @@ class _Handlers:
         """The stock items with fewer than so many units available, as their view has them."""
         rows = self._views.below("stock", query.below, query.limit, header.after(stock.TOPIC))
         return replies.reply(b'{"stock":[' + b",".join(rows) + b"]}")
-
-    def stream_stock(self, header: LastEventId) -> Response:
-        """Every change of stock, live, from after Last-Event-ID or from now on."""
-        return self._stream.reply(header.positions)
 
     def _changed(self, event: StockEvent) -> Response:
         token = self._views.token([version_of(event)])

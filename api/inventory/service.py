@@ -20,10 +20,8 @@ TOPICS = (stock.TOPIC, reservation.TOPIC)
 
 def _create_app(given: Resources) -> "OpenAPI":
     from api.inventory import routes
-    from api.inventory.stream import StockStream
 
-    stream = StockStream(given.kafka, given.partitions, given.codec)
-    return routes.create_app(given.database(Inventory), given.views, given.clock, stream)
+    return routes.create_app(given.database(Inventory), given.views, given.clock)
 
 
 SERVICE = Service(
@@ -32,11 +30,9 @@ SERVICE = Service(
     summary="What is in the warehouse, and what of it is promised.",
     create_app=_create_app,
     paths=("stock",),
-    streams=("stock/stream",),
     topics=TOPICS,
     states=store.STATES,
     reactions=reactions.reactions(Outbox("inventory", TOPICS, codec), SYSTEM),
     views=views,
     tables=tables,
-    threads=64,  # an open stock stream keeps one
 )

@@ -76,14 +76,26 @@ def refuse_invalid(error: ValidationError) -> NoReturn:
 
 def answer(refusal: Refused) -> Response:
     """What is answered to a command or a read that was refused."""
-    headers = {"Retry-After": "1"} if isinstance(refusal, Unavailable) else {}
     kind = "parked" if isinstance(refusal, Parked) else "about:blank"
-    return _problem(_status(refusal), refusal.detail, refusal.errors, headers, kind)
+    return _problem(status_of(refusal), refusal.detail, refusal.errors, headers_of(refusal), kind)
 
 
-def _status(refusal: Refused) -> HTTPStatus:
+def status_of(refusal: Refused) -> HTTPStatus:
     """Of the kind that it is, or is a kind of."""
     return next(_STATUSES[kind] for kind in type(refusal).__mro__ if kind in _STATUSES)
+
+
+def headers_of(refusal: Refused) -> dict[str, str]:
+    """What its answer says beside the problem."""
+    return {"Retry-After": "1"} if isinstance(refusal, Unavailable) else {}
+
+
+def content(status: HTTPStatus, detail: str, errors: Sequence[FieldError], kind: str = "about:blank") -> bytes:
+    """A problem, in JSON."""
+    body: dict[str, Any] = {"type": kind, "title": status.phrase, "status": status, "detail": detail}
+    if errors:
+        body["errors"] = [error._asdict() for error in errors]
+    return orjson.dumps(body)
 
 
 def _answer_http_error(error: HTTPException) -> Response:
@@ -108,7 +120,4 @@ def _problem(
     headers: Mapping[str, str],
     kind: str = "about:blank",
 ) -> Response:
-    body: dict[str, Any] = {"type": kind, "title": status.phrase, "status": status, "detail": detail}
-    if errors:
-        body["errors"] = [error._asdict() for error in errors]
-    return Response(orjson.dumps(body), status, headers, mimetype="application/problem+json")
+    return Response(content(status, detail, errors, kind), status, headers, mimetype="application/problem+json")

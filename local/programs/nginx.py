@@ -16,8 +16,10 @@ from local.program import Program, http_get, numbers
 _USER = "www-data"
 _FIRST_WITH_EARLY_LOG = (1, 19, 5)
 _MAX_BODY = "4m"
-#: To clients and to services together, at once.
-WORKER_CONNECTIONS = 1024
+#: To clients and to services together, at once: a request takes two, and so does a stream for as long as it goes on.
+WORKER_CONNECTIONS = 8_192
+#: Files that it may have open, beside its connections.
+_FILES = 256
 #: What is said of what nginx answers itself.
 _PROBLEMS = {
     400: ("Bad Request", "This is not HTTP, a header is malformed or comes twice, or the address has what must be percent-encoded."),
@@ -50,6 +52,7 @@ _ADDRESS, _TEXT = r"[!$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]", r"[\t\x20-\x7E\x80-\x
 _SETTINGS = """
 {user}
 worker_processes 1;
+worker_rlimit_nofile {files};
 daemon off;
 pid "{run}/nginx.pid";
 error_log stderr warn;
@@ -117,7 +120,7 @@ _UPSTREAM = """
 _LOCATION = """
         location ~ {path} {{ proxy_pass http://{service}; {check} }}"""
 _STREAM = """
-        location = /v1/{path} {{ proxy_pass http://{service}; proxy_buffering off; proxy_read_timeout 1h; {check} }}"""
+        location = /v1/{path} {{ proxy_pass http://{service}; proxy_buffering off; proxy_read_timeout 1m; {check} }}"""
 _CHECK = "if ($malformed) { return 400; }"
 _ERROR = """
         error_page {number} /problem/{status};
@@ -165,6 +168,7 @@ def configuration(layout: Layout) -> str:
         port=layout.port_of("nginx"),
         max_body=_MAX_BODY,
         connections=WORKER_CONNECTIONS,
+        files=WORKER_CONNECTIONS + _FILES,
         upstreams="".join(
             _UPSTREAM.format(service=each.name, address=layout.address(each.name)) for each in services()
         ),

@@ -1,7 +1,8 @@
-"""The services, each under Granian."""
+"""The services: each under Granian, or, if it is of asyncio, in a process of aiohttp."""
 
 import sys
 from importlib.metadata import version
+from typing import NamedTuple
 
 from api.manifest import Service
 from api.services import services
@@ -26,27 +27,48 @@ def manifests() -> tuple[str, ...]:
 
 def _program(layout: Layout, service: Service) -> Program:
     database = (f"{service.name.upper()}_DATABASE_URL",) if service.has_database else ()
+    server = _aiohttp(layout, service) if service.is_asyncio else _granian(layout, service)
     return Program(
         name=service.name,
-        version=f"granian {version('granian')}",
+        version=server.version,
         port=layout.port_of(service.name),
         command=(
             # On a machine that is too busy, what has been accepted is carried before more is.
             *("nice", "-n", "5"),
-            *(sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "api.wsgi:from_settings"),
-            *("--host", HOST, "--port", str(layout.port_of(service.name)), "--http", "1", "--no-ws"),
-            *("--workers", str(service.processes), "--blocking-threads", str(service.threads)),
-            *("--backpressure", str(_CONNECTIONS), "--respawn-failed-workers"),
-            *("--workers-kill-timeout", "5", "--log-level", "warning"),
+            *(sys.executable, "-m", *server.command),
         ),
         environment={
             **layout.environment_for("PARTITIONS", "KAFKA", "REGISTRY_URL", "REDIS_URL", *database),
             "MAREA_SERVICE": service.name,
         },
-        sources=lambda: python_sources("api.wsgi", f"api.{service.name}", *manifests()),
+        sources=lambda: python_sources(server.module, f"api.{service.name}", *manifests()),
         after=("migrations", "schemas", "topics", "redis"),
         check=lambda: _check(layout, service.name),
     )
+
+
+class _Server(NamedTuple):
+    """What runs a service: `module` is where the service is put together."""
+
+    version: str
+    module: str
+    command: tuple[str, ...]
+
+
+def _granian(layout: Layout, service: Service) -> _Server:
+    command = (
+        *("granian", "--interface", "wsgi", "--factory", "api.wsgi:from_settings"),
+        *("--host", HOST, "--port", str(layout.port_of(service.name)), "--http", "1", "--no-ws"),
+        *("--workers", str(service.processes), "--blocking-threads", str(service.threads)),
+        *("--backpressure", str(_CONNECTIONS), "--respawn-failed-workers"),
+        *("--workers-kill-timeout", "5", "--log-level", "warning"),
+    )
+    return _Server(f"granian {version('granian')}", "api.wsgi", command)
+
+
+def _aiohttp(layout: Layout, service: Service) -> _Server:
+    command = ("api.aio", HOST, str(layout.port_of(service.name)))
+    return _Server(f"aiohttp {version('aiohttp')}", "api.aio", command)
 
 
 def _check(layout: Layout, service: str) -> None:

@@ -11,7 +11,6 @@ from werkzeug.test import TestResponse
 from api.catalog import routes as catalog
 from api.inventory import reactions as reserving
 from api.inventory import routes as inventory
-from api.inventory.stream import StockStream
 from api.orders import reactions as settling
 from api.orders import routes as orders
 from api.services import views
@@ -20,7 +19,7 @@ from kernel.limits import MAX_NUMBER
 from schemas.codec import TYPES
 from schemas.event import Event, iso_utc
 from streams.engine.consumer import NotYet
-from tests.events import CODEC, START, life
+from tests.events import START, life
 from tests.memory_services import MemoryCatalog, MemoryDatabase, MemoryInventory, MemoryOrders, MemoryViews
 
 MILK = {
@@ -48,10 +47,9 @@ class Shop:
         self.catalog, self.inventory, self.orders = MemoryCatalog(), MemoryInventory(), MemoryOrders()
         self.views = MemoryViews(list(views().values()))
         self._delivered = 0
-        stream = StockStream("nowhere:1", 4, lambda: CODEC)
         apps = {
             "products": catalog.create_app(MemoryDatabase(self.catalog), self.views, self.clock),
-            "stock": inventory.create_app(MemoryDatabase(self.inventory), self.views, self.clock, stream),
+            "stock": inventory.create_app(MemoryDatabase(self.inventory), self.views, self.clock),
             "orders": orders.create_app(MemoryDatabase(self.orders), self.views, self.clock),
         }
         self._clients: dict[str, FlaskClient] = {path: app.test_client() for path, app in apps.items()}
@@ -220,12 +218,6 @@ def test_stock_is_received_counted_and_listed(shop: Shop) -> None:
     assert [item["sku"] for item in shop.get("/stock?below=7")["stock"]] == ["bread", "milk"]
     assert [item["sku"] for item in shop.get("/stock?below=6")["stock"]] == ["bread"]
     assert [item["sku"] for item in shop.get("/stock?below=7&limit=1")["stock"]] == ["bread"]
-
-
-def test_a_stream_says_what_it_is_before_it_is_opened(shop: Shop) -> None:
-    answer = shop.send("HEAD", "/stock/stream")
-    assert (answer.status_code, answer.mimetype) == (200, "text/event-stream")
-    assert answer.headers["X-Accel-Buffering"] == "no"
 
 
 def test_an_order_is_placed_at_the_prices_of_now_and_confirmed_when_its_stock_is_reserved(shop: Shop) -> None:

@@ -1,0 +1,1 @@
+"""Changes as they happen, to as many as listen."""

@@ -1,0 +1,139 @@
+"""What is told of one topic as it happens, and what was told last. All of it belongs to the event loop's thread."""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+from api.broadcast.changes import Change, Kind, event_id, frame
+
+#: Changes that are remembered: who comes back soon needs nothing of Kafka. One has some hundred bytes.
+RECENT = 10_000
+
+Positions = tuple[int, ...]
+
+
+class Listener(Protocol):
+    """Who listens to a channel."""
+
+    def send(self, piece: bytes) -> None:
+        """Takes server-sent events, without waiting."""
+
+
+class _Told(NamedTuple):
+    """A change, and where the channel was after it."""
+
+    change: Change
+    ends: Positions
+
+
+class Channel:
+    """One topic's changes, to those who have joined.
+
+    `ends` are the positions up to which it has told; it is ready once these are where the topic ended when it began.
+    """
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        self.ends: Positions = ()
+        self._ready_at: Positions | None = None
+        self._before: Positions = ()  # where it was before the first change that it remembers
+        self._recent: deque[_Told] = deque()
+        self._to_all: set[Listener] = set()
+        self._by_key: dict[str, set[Listener]] = {}
+        self._has_moved = asyncio.Event()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether one can join: from now on has a meaning."""
+        return self._ready_at is not None and _covers(self.ends, self._ready_at)
+
+    def begin(self, at: Positions, ready_at: Positions) -> None:
+        """It tells from here on, and forgets all that it has told."""
+        self.ends = self._before = at
+        self._ready_at = ready_at
+        self._recent.clear()
+
+    def tell(self, changes: Sequence[Change]) -> None:
+        """What has happened since. Each change is encoded once, and each listener gets one piece."""
+        told = list(self._advance(changes))
+        self._remember(told)
+        framed = [(change.key, frame(ends, change.data)) for change, ends in told if change.data]
+        if self._to_all:
+            _send(self._to_all, [piece for _, piece in framed])
+        chosen: dict[Listener, list[bytes]] = {}
+        for key, piece in framed:
+            for listener in self._by_key.get(key, ()):
+                chosen.setdefault(listener, []).append(piece)
+        for listener, pieces in chosen.items():
+            _send([listener], pieces)
+        self._has_moved.set()
+        self._has_moved = asyncio.Event()
+
+    def since(self, positions: Sequence[int]) -> list[Change] | None:
+        """What it has told beyond these positions, in order; None when it does not remember all of that."""
+        if not _covers(positions, self._before):
+            return None
+        missed: list[Change] = []
+        for change, ends in reversed(self._recent):
+            if _covers(positions, ends):
+                break
+            if change.offset >= positions[change.partition]:
+                missed.append(change)
+        return missed[::-1]
+
+    def has_told(self, positions: Sequence[int]) -> bool:
+        """Whether it is that far. It is not for one who has listened elsewhere, where things came a moment sooner."""
+        return _covers(self.ends, positions)
+
+    async def moved(self) -> None:
+        """Until it has told something more."""
+        await self._has_moved.wait()
+
+    def join(self, listener: Listener, keys: frozenset[str] | None) -> None:
+        """From now on it hears of these keys; None is all."""
+        for listeners in self._chosen(keys):
+            listeners.add(listener)
+
+    def leave(self, listener: Listener, keys: frozenset[str] | None) -> None:
+        """One who has not joined may leave, too."""
+        for listeners in self._chosen(keys):
+            listeners.discard(listener)
+        for key in keys or ():
+            if not self._by_key[key]:
+                del self._by_key[key]
+
+    def id(self) -> str:
+        """The event id of one who has heard all."""
+        return event_id(self.ends)
+
+    def _chosen(self, keys: frozenset[str] | None) -> list[set[Listener]]:
+        return [self._to_all] if keys is None else [self._by_key.setdefault(key, set()) for key in keys]
+
+    def _advance(self, changes: Iterable[Change]) -> Iterable[_Told]:
+        ends = list(self.ends)
+        for change in changes:
+            ends[change.partition] = change.offset + 1
+            self.ends = tuple(ends)
+            yield _Told(change, self.ends)
+
+    def _remember(self, told: Sequence[_Told]) -> None:
+        self._recent.extend(told)
+        while len(self._recent) > RECENT:
+            self._before = self._recent.popleft().ends
+
+
+def _send(listeners: Iterable[Listener], pieces: Sequence[bytes]) -> None:
+    if pieces:
+        piece = chunk(b"".join(pieces))
+        for listener in list(listeners):
+            listener.send(piece)
+
+
+def chunk(data: bytes) -> bytes:
+    """A piece of an answer in HTTP's chunked coding: the same bytes for whoever gets it."""
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def _covers(positions: Sequence[int], others: Sequence[int]) -> bool:
+    return all(mine >= other for mine, other in zip(positions, others, strict=True))

@@ -1,0 +1,123 @@
+"""The one Kafka client that reads the ends of all topics, in a thread of its own, and tells the channels."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping, Sequence
+from threading import Event, Thread
+from time import monotonic
+from typing import Protocol
+
+from api.broadcast.changes import Change, changes
+from api.broadcast.channel import RECENT, Channel
+from api.broadcast.reader import Bounds
+from schemas.codec import Codec
+from streams.engine.batch import Place, Record
+
+log = logging.getLogger(__name__)
+
+#: Seconds between looks whether to stop, when nothing comes.
+_IDLE_S = 0.2
+#: Seconds for which more gathers after a batch, at most: as long as telling the last one took.
+_MOST_REST_S = 0.1
+#: Seconds after a failure, about.
+_PAUSE_S = 1.0
+
+
+class Source(Protocol):
+    """Where records come from: see `reader.Reader`."""
+
+    def bounds(self, topic: str, partitions: int) -> list[Bounds]:
+        """Those of each partition."""
+
+    def seek(self, positions: Mapping[Place, int]) -> None:
+        """Reads from there on, and nothing else."""
+
+    def read(self, wait_s: float) -> list[tuple[Place, Record]]:
+        """What comes next."""
+
+    def close(self) -> None:
+        """Ends it."""
+
+
+class Tail:
+    """Follows the channels' topics from `start` to `stop`.
+
+    Whatever fails, it begins anew where it was: who listens waits, and misses nothing. It starts some records before
+    the ends, so that who listened to the process before this one finds what it missed in memory.
+    """
+
+    def __init__(
+        self, open_source: Callable[[], Source], channels: Sequence[Channel], partitions: int, codec: Callable[[], Codec]
+    ) -> None:
+        self._open = open_source
+        self._channels = {str(channel.kind.topic): channel for channel in channels}
+        self._partitions = partitions
+        self._codec = codec
+        self._next: dict[Place, int] = {}
+        self._stopping = Event()
+        self._thread = Thread(target=self._run, name="tail", daemon=True)
+        #: Why it does not follow at the moment; empty when it does.
+        self.trouble = "it has just started"
+
+    def start(self) -> None:
+        """In the event loop's thread."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Until the thread has ended."""
+        self._stopping.set()
+        await asyncio.to_thread(self._thread.join)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._follow()
+            except Exception as error:  # noqa: BLE001  # whatever it is, it is said, and tried again
+                self.trouble = f"{type(error).__name__}: {error}"
+                log.warning("streams wait, and go on by themselves: %s", self.trouble)
+                if isinstance(error, LookupError):
+                    self._next.clear()  # the topics have gone back: what was is no more
+                self._stopping.wait(_PAUSE_S * random.uniform(0.5, 1.5))
+
+    def _follow(self) -> None:
+        codec, source = self._codec(), self._open()
+        try:
+            if not self._next:
+                self._begin(source)
+            source.seek(self._next)
+            while not self._stopping.is_set():
+                records = source.read(_IDLE_S)
+                self.trouble = ""
+                if records:
+                    self._stopping.wait(min(_MOST_REST_S, self._hand_over(records, codec)))
+        finally:
+            source.close()
+
+    def _begin(self, source: Source) -> None:
+        each = RECENT // self._partitions
+        for topic, channel in self._channels.items():
+            bounds = source.bounds(topic, self._partitions)
+            starts = tuple(max(one.first, one.end - each) for one in bounds)
+            self._in_loop(channel.begin, starts, tuple(one.end for one in bounds))
+            self._next.update({Place(topic, number): start for number, start in enumerate(starts)})
+
+    def _hand_over(self, records: Sequence[tuple[Place, Record]], codec: Codec) -> float:
+        """How long telling it took, in seconds. One batch is under way at a time: memory is bounded."""
+        told: list[tuple[Channel, list[Change]]] = []
+        for topic, channel in self._channels.items():
+            mine = [each for each in records if each[0].topic == topic]
+            if mine:
+                told.append((channel, changes(channel.kind, mine, codec)))
+        began = monotonic()
+        for channel, found in told:
+            self._in_loop(channel.tell, found)
+        self._next.update((place, record.offset + 1) for place, record in records)
+        return monotonic() - began
+
+    def _in_loop(self, function: Callable[..., None], *arguments: object) -> None:
+        async def call() -> None:
+            function(*arguments)
+
+        asyncio.run_coroutine_threadsafe(call(), self._loop).result()

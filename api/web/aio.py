@@ -1,0 +1,108 @@
+"""A service as an application of aiohttp, for answers that go on: described, checked and refused as all others are."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, NamedTuple, get_type_hints
+
+import orjson
+from aiohttp import HttpVersion11, web
+from aiohttp.typedefs import Handler
+from pydantic import BaseModel, ValidationError
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
+
+from api.manifest import Service
+from api.web import app as wsgi
+from api.web import problems
+from api.web.requests import Headers, Query
+from kernel.refusals import FieldError, Refused
+
+log = logging.getLogger(__name__)
+
+#: What such services answer with.
+_TYPE = "text/event-stream"
+
+#: A route's handler takes the request, its headers and its query: the latter two by the models in its annotations.
+Route = Callable[..., Awaitable[web.StreamResponse]]
+#: What a route may answer, as flask-openapi3 takes it.
+Responses = dict[str | int | HTTPStatus, type[BaseModel] | dict[Any, Any] | None]
+
+
+class AsyncApp(NamedTuple):
+    """A service: what aiohttp serves, and what it is in OpenAPI."""
+
+    application: web.Application
+    api_doc: dict[str, Any]
+
+
+def create_app(
+    service: Service, routes: Mapping[str, Route], responses: Responses, check: Callable[[], None]
+) -> AsyncApp:
+    """The service with these routes, each for GET and HEAD. It is healthy when `check` returns."""
+
+    async def health(request: web.Request) -> web.Response:
+        check()
+        return web.Response(body=orjson.dumps({"status": "ok"}), content_type="application/json")
+
+    application = web.Application(middlewares=[_answer_problems])
+    application.router.add_get("/health", health)
+    described = wsgi.blueprint(service)
+    for path, route in routes.items():
+        application.router.add_get(path, _checked(route))
+        described.get(path, responses=responses)(route)
+    return AsyncApp(application, wsgi.create_app(service, described).api_doc)
+
+
+def _checked(route: Route) -> Handler:
+    """A handler that gets requests as its models allow, and no others."""
+    models = get_type_hints(route)
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if request.version < HttpVersion11:
+            raise web.HTTPVersionNotSupported
+        if not parse_accept_header(request.headers.get("Accept", "*/*"), MIMEAccept).quality(_TYPE):
+            raise web.HTTPNotAcceptable
+        return await route(request, _headers(models["header"], request), _query(models["query"], request))
+
+    return handle
+
+
+def _headers(model: type[Headers], request: web.Request) -> Headers:
+    names = [field.alias or name for name, field in model.model_fields.items()]
+    return model.model_validate({name: request.headers[name] for name in names if name in request.headers})
+
+
+def _query(model: type[Query], request: web.Request) -> Query:
+    """A list may be given one by one; of anything else the first counts, as everywhere."""
+    properties = model.model_json_schema()["properties"]
+    given = {
+        name: request.query.getall(name) if properties.get(name, {}).get("type") == "array" else request.query[name]
+        for name in request.query
+    }
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        problems.refuse_invalid(error)
+
+
+@web.middleware
+async def _answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except Refused as refusal:
+        return _problem(problems.status_of(refusal), refusal.detail, refusal.errors, problems.headers_of(refusal))
+    except web.HTTPException as error:
+        status = HTTPStatus(error.status)
+        return _problem(status, status.description, headers={n: v for n, v in error.headers.items() if n == "Allow"})
+    except Exception:
+        log.exception("%s %s", request.method, request.path)
+        status = HTTPStatus.INTERNAL_SERVER_ERROR
+        return _problem(status, status.description)
+
+
+def _problem(
+    status: HTTPStatus, detail: str, errors: Sequence[FieldError] = (), headers: Mapping[str, str] | None = None
+) -> web.Response:
+    body = problems.content(status, detail, errors)
+    return web.Response(body=body, status=status, headers=headers, content_type="application/problem+json")
