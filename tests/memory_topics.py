@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from threading import Condition
 
-from api.broadcast.reader import MOST_RECORDS, Bounds
+from api.broadcast.reader import MOST_RECORDS, Bounds, PositionLost
 from kernel.partition import partition_of
 from schemas.event import Event, Topic
 from streams.engine.batch import Place, Record
@@ -57,7 +57,7 @@ class MemorySource:
         for place, position in self._next.items():
             records = self._topics.records[place]
             if position > len(records):
-                raise LookupError(f"{place} does not have position {position}")
+                raise PositionLost(f"{place} does not have position {position}")
             found += [(place, each) for each in records[position:]]
         found = found[:MOST_RECORDS]
         self._next.update((place, each.offset + 1) for place, each in found)

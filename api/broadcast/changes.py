@@ -65,7 +65,12 @@ def _change(kind: Kind, partition: int, record: Record, codec: Codec) -> Change:
     except Undecodable as error:
         log.warning("%s/%d at offset %d is not told: %s", kind.topic, partition, record.offset, error)
         return Change(partition, record.offset, "", None)
-    key, told = kind.tell(event)
+    try:
+        key, told = kind.tell(event)
+    except Exception:
+        # Our own fault, and no reason to keep the rest from those who listen.
+        log.exception("%s/%d at offset %d is not told", kind.topic, partition, record.offset)
+        return Change(partition, record.offset, "", None)
     return Change(partition, record.offset, key, orjson.dumps(told))
 
 

@@ -53,6 +53,7 @@ class Channel:
         self.ends = self._before = at
         self._ready_at = ready_at
         self._recent.clear()
+        self._wake()
 
     def tell(self, changes: Sequence[Change]) -> None:
         """What has happened since. Each change is encoded once, and each listener gets one piece."""
@@ -67,8 +68,7 @@ class Channel:
                 chosen.setdefault(listener, []).append(piece)
         for listener, pieces in chosen.items():
             _send([listener], pieces)
-        self._has_moved.set()
-        self._has_moved = asyncio.Event()
+        self._wake()
 
     def since(self, positions: Sequence[int]) -> list[Change] | None:
         """What it has told beyond these positions, in order; None when it does not remember all of that."""
@@ -106,6 +106,10 @@ class Channel:
     def id(self) -> str:
         """The event id of one who has heard all."""
         return event_id(self.ends)
+
+    def _wake(self) -> None:
+        self._has_moved.set()
+        self._has_moved = asyncio.Event()
 
     def _chosen(self, keys: frozenset[str] | None) -> list[set[Listener]]:
         return [self._to_all] if keys is None else [self._by_key.setdefault(key, set()) for key in keys]

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from threading import local
+from threading import Event, local
 from time import monotonic
 from typing import TypeVar
 
@@ -30,6 +30,7 @@ class History:
         self._codec = codec
         self._pool = ThreadPoolExecutor(READERS, "history")
         self._of_thread = local()
+        self._closing = Event()
 
     async def ends(self, kind: Kind) -> list[int]:
         """Where the topic ends. Raises KafkaException when the broker does not answer."""
@@ -49,6 +50,7 @@ class History:
 
     def close(self) -> None:
         """Nobody waits for a turn any more."""
+        self._closing.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _in_turn(self, work: Callable[[Source], T]) -> T:
@@ -69,7 +71,7 @@ class History:
     def _read(self, kind: Kind, starts: dict[Place, int], source: Source) -> list[Change]:
         source.seek(starts)
         until = monotonic() + _TIMEOUT_S
-        while monotonic() < until:
+        while monotonic() < until and not self._closing.is_set():
             if records := source.read(_TIMEOUT_S / 10):
                 return changes(kind, records, self._codec())
         raise TimeoutError(f"nothing of {kind.topic} has come for {_TIMEOUT_S:.0f} s")

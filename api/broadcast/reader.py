@@ -25,6 +25,10 @@ class Bounds(NamedTuple):
     end: int
 
 
+class PositionLost(Exception):
+    """A topic does not have the position that is to be read: its log has gone back, or never had it."""
+
+
 class Reader:
     """Reads what it was last told to. Not to be shared by threads."""
 
@@ -52,7 +56,7 @@ class Reader:
     def read(self, wait_s: float) -> list[tuple[Place, Record]]:
         """What comes next in the partitions: MOST_RECORDS at most, and nothing when none comes in this time.
 
-        Raises LookupError when a position is not in its topic, BrokerSilent when the broker has been away for long, and
+        Raises PositionLost when a topic does not have it, BrokerSilent when the broker has been away for long, and
         KafkaException whatever else is wrong.
         """
         first = self._client.poll(wait_s)
@@ -80,7 +84,7 @@ def _is_record(message: Message) -> bool:
     if error is None:
         return True
     if error.code() in _LOST:
-        raise LookupError(f"{message.topic()}/{message.partition()} does not have this position: {error.str()}")
+        raise PositionLost(f"{message.topic()}/{message.partition()} does not have this position: {error.str()}")
     if error.fatal() or error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
         raise KafkaException(error)
     log.warning("%s", error)

@@ -38,7 +38,7 @@ def create_app(
     stock, orders = Channel(STOCK), Channel(ORDERS)
     history = History(open_source, partitions, codec)
     house = House(history, places)
-    tail = Tail(open_source, (stock, orders), partitions, codec)
+    tail = Tail(open_source, (stock, orders), partitions, codec, on_lost=house.end)
     handlers = _Handlers(house, stock, orders)
 
     def check() -> None:

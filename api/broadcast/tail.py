@@ -10,7 +10,7 @@ from typing import Protocol
 
 from api.broadcast.changes import Change, changes
 from api.broadcast.channel import RECENT, Channel
-from api.broadcast.reader import Bounds
+from api.broadcast.reader import Bounds, PositionLost
 from schemas.codec import Codec
 from streams.engine.batch import Place, Record
 
@@ -44,16 +44,23 @@ class Tail:
     """Follows the channels' topics from `start` to `stop`.
 
     Whatever fails, it begins anew where it was: who listens waits, and misses nothing. It starts some records before
-    the ends, so that who listened to the process before this one finds what it missed in memory.
+    the ends, so that who listened to the process before this one finds what it missed in memory. Only when a topic has
+    gone back, and what was told is no more, does it call `on_lost`, and begin as if it had just started.
     """
 
     def __init__(
-        self, open_source: Callable[[], Source], channels: Sequence[Channel], partitions: int, codec: Callable[[], Codec]
+        self,
+        open_source: Callable[[], Source],
+        channels: Sequence[Channel],
+        partitions: int,
+        codec: Callable[[], Codec],
+        on_lost: Callable[[], None],
     ) -> None:
         self._open = open_source
         self._channels = {str(channel.kind.topic): channel for channel in channels}
         self._partitions = partitions
         self._codec = codec
+        self._on_lost = on_lost
         self._next: dict[Place, int] = {}
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="tail", daemon=True)
@@ -77,8 +84,8 @@ class Tail:
             except Exception as error:  # noqa: BLE001  # whatever it is, it is said, and tried again
                 self.trouble = f"{type(error).__name__}: {error}"
                 log.warning("streams wait, and go on by themselves: %s", self.trouble)
-                if isinstance(error, LookupError):
-                    self._next.clear()  # the topics have gone back: what was is no more
+                if isinstance(error, PositionLost):
+                    self._next.clear()
                 self._stopping.wait(_PAUSE_S * random.uniform(0.5, 1.5))
 
     def _follow(self) -> None:
@@ -96,6 +103,7 @@ class Tail:
             source.close()
 
     def _begin(self, source: Source) -> None:
+        self._in_loop(self._on_lost)
         each = RECENT // self._partitions
         for topic, channel in self._channels.items():
             bounds = source.bounds(topic, self._partitions)

@@ -16,7 +16,7 @@ from api.manifest import Service
 from api.web import app as wsgi
 from api.web import problems
 from api.web.requests import Headers, Query
-from kernel.refusals import FieldError, Refused
+from kernel.refusals import FieldError, Malformed, Refused
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +61,9 @@ def _checked(route: Route) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         if request.version < HttpVersion11:
             raise web.HTTPVersionNotSupported
+        if request.body_exists:
+            # What is not read would keep us from noticing that its sender hangs up.
+            raise Malformed("Send no body: there is nothing to do with it.")
         if not parse_accept_header(request.headers.get("Accept", "*/*"), MIMEAccept).quality(_TYPE):
             raise web.HTTPNotAcceptable
         return await route(request, _headers(models["header"], request), _query(models["query"], request))

@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
 
-from api.broadcast.reader import MOST_RECORDS, Bounds, Reader
+from api.broadcast.reader import MOST_RECORDS, Bounds, PositionLost, Reader
 from api.broadcast.tail import Source
 from kernel import settings
 from kernel.kafka import admin_client
@@ -142,7 +142,7 @@ def test_a_position_that_the_topic_does_not_have_is_said(subject: Subject) -> No
     subject.source.seek({Place(subject.topic, partition_of(KEYS[0], PARTITIONS)): 7})
 
     def lost() -> bool:
-        with pytest.raises(LookupError, match="does not have"):
+        with pytest.raises(PositionLost, match="does not have"):
             read(subject, 1)
         return True
 

@@ -1,13 +1,10 @@
 """From HTTP to every view and table, on the real stack."""
 
-import threading
 from contextlib import closing
 from typing import Any
 
-import orjson
 import psycopg2
 import pytest
-import requests
 
 from api.services import consumers
 from kernel import settings
@@ -16,7 +13,7 @@ from ops.verify import verify
 from streams.engine.consumer import consumer_id
 from streams.engine.reader import Views
 from streams.engine.stores.clickhouse import connect as connect_clickhouse
-from tests.stack.shop import Shop, at_once, eventually, lines_of
+from tests.stack.shop import Shop, at_once, eventually
 
 pytestmark = pytest.mark.usefixtures("stack")
 
@@ -151,37 +148,6 @@ def test_low_stock_is_found_by_what_is_available() -> None:
     eventually(lambda: sku in [row["sku"] for row in shop.get("/stock?below=2&limit=1000").json()["stock"]])
     shop.settled(shop.order([(sku, 1)]).json()["id"])
     eventually(lambda: sku in [row["sku"] for row in shop.get("/stock?below=1&limit=1000").json()["stock"]])
-
-
-def test_the_stock_stream_tells_every_change_and_resumes_after_the_last_one_seen() -> None:
-    shop = Shop()
-    sku = shop.stocked("milk", 10)
-    seen, last_id = _listen(shop, sku, 2, None, lambda: [shop.order([(sku, 1)]) for _ in range(2)])
-    assert [change["reserved"] for change in seen] == [1, 2]
-    told = {"type", "sku", "version", "on_hand", "reserved", "available", "updated_at"}
-    assert {*seen[0]} == told, "and nothing of whose orders they are"
-    for _ in range(3):
-        shop.order([(sku, 1)])
-    seen, _ = _listen(shop, sku, 3, last_id, lambda: None)
-    assert [change["reserved"] for change in seen] == [3, 4, 5]
-
-
-def _listen(shop: Shop, sku: str, count: int, last_id: str | None, act: Any) -> tuple[list[dict[str, Any]], str]:
-    headers = {"Last-Event-ID": last_id} if last_id else {}
-    seen: list[dict[str, Any]] = []
-    event_id = ""
-    with requests.get(f"{shop.url}/v1/stock/stream", headers=headers, stream=True, timeout=30) as stream:
-        assert stream.status_code == 200
-        threading.Thread(target=act).start()
-        for line in lines_of(stream):
-            if line.startswith("id: "):
-                event_id = line.removeprefix("id: ")
-            if line.startswith("data: "):
-                change = orjson.loads(line.removeprefix("data: "))
-                seen += [change] if change["sku"] == sku else []
-            if len(seen) == count and not line:
-                return seen, event_id
-    raise AssertionError("the stream ended")
 
 
 def test_rows_lie_in_the_partition_that_readers_look_into() -> None:

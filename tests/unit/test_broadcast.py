@@ -18,6 +18,7 @@ from api.broadcast.reader import MOST_RECORDS
 from api.broadcast.routes import create_app
 from schemas import order, stock
 from schemas.event import Event
+from streams.views.inventory import stock as stock_view
 from tests.events import CODEC, PLACED, SETTLED, STOCK, life
 from tests.memory_topics import PARTITIONS, MemoryTopics
 
@@ -482,6 +483,50 @@ def test_what_is_not_there_or_not_wanted_is_a_problem_too() -> None:
                 assert answer.status == 200
 
     run(test)
+
+
+def test_a_body_is_refused() -> None:
+    async def test(service: Service) -> None:
+        async with service.http.get(service.url + URL, data=b"x" * 1_000_000) as answer:
+            assert (answer.status, answer.content_type) == (400, "application/problem+json")
+
+    run(test)
+
+
+def test_when_a_topic_has_gone_back_all_streams_end_and_new_ones_begin() -> None:
+    async def test(service: Service) -> None:
+        async with service.stream() as stream:
+            service.publish(*map(received, range(30)))
+            last = (await stream.changes(30))[-1].id
+            with service.topics.changed:
+                service.topics.records.clear()
+                service.topics.changed.notify_all()
+            with pytest.raises(EOFError):
+                await stream.next()
+        await until(lambda: is_healthy(service))
+        assert (await service.problem(URL, Last_Event_ID=last))["status"] == 400
+        async with service.stream() as stream:
+            service.publish(received(0))
+            assert versions(await stream.changes(1)) == [1]
+
+    run(test)
+
+
+def test_an_event_on_which_our_code_fails_is_not_told_and_the_rest_is(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fold(row: None, event: Event) -> dict[str, Any]:
+        return {"version": 1 / (event.version - 1)}
+
+    monkeypatch.setattr(stock_view, "fold", fold)
+
+    async def test(service: Service) -> None:
+        async with service.stream() as stream:
+            service.publish(received(0), received(1))
+            assert versions(await stream.changes(1)) == [1.0]
+
+    run(test)
+    assert "ZeroDivisionError" in caplog.text
 
 
 def test_a_stream_says_what_it_is_before_it_is_opened() -> None:
