@@ -202,6 +202,14 @@ def peers(quick: Quick = False, port: Port = DEFAULT_PORT, as_json: Json = False
     console.peers(port + BENCH_PORTS_ABOVE, quick=quick, as_json=as_json)
 
 
+@benchmarks.command()
+def streams(quick: Quick = False, port: Port = DEFAULT_PORT, as_json: Json = False) -> None:
+    """Measure how soon 2,000 listeners know of a change, and what CPU time it takes to tell them."""
+    from cli import benchmarks as console
+
+    console.streams(port + BENCH_PORTS_ABOVE, quick=quick, as_json=as_json)
+
+
 @cli.command()
 def chaos(
     minutes: Annotated[float, typer.Option("--minutes", min=0.1, help="For how long programs are hit.")] = 1.0,

@@ -11,6 +11,7 @@ from rich.table import Table
 from bench import against as against_commit
 from bench import against_peers, more_consumers
 from bench import path as whole_path
+from bench import streams as many_streams
 from bench.cpu import ProgramEnded
 from bench.ratios import Ratio
 from bench.target import TargetFailed
@@ -51,6 +52,11 @@ def peers(port: int, *, quick: bool, as_json: bool) -> None:
     _print(_catching(lambda: against_peers.measure(port, quick=quick)), as_json=as_json)
 
 
+def streams(port: int, *, quick: bool, as_json: bool) -> None:
+    """Measures many listeners."""
+    _print(_catching(lambda: many_streams.measure(port, quick=quick)), as_json=as_json)
+
+
 def _ratios(found: Mapping[str, Ratio]) -> Table:
     table = Table("", "this checkout over the other", "lowest", "highest", box=None)
     for name, each in found.items():
@@ -74,6 +80,7 @@ def _catching(work: Callable[[], _T]) -> _T:
         against_commit.NoSuchCommit,
         against_peers.PeerFailed,
         more_consumers.NotConsumed,
+        many_streams.NotTold,
     ) as error:
         errors.print(f"marea: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
