@@ -43,8 +43,8 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
         return
     stack: Stack = request.getfixturevalue("stack")
     assert stack
-    made = admin_client(settings.kafka()).create_topics([NewTopic(topic, PARTITIONS, 1)])
-    made[topic].result(timeout=30)
+    admin = admin_client(settings.kafka())
+    admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(timeout=30)
     producer = Producer({"bootstrap.servers": settings.kafka()})
 
     def publish(event: Event) -> None:
@@ -55,7 +55,8 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
 
     with closing(Reader(settings.kafka())) as reader:
         yield Subject(topic, publish, reader)
-    admin_client(settings.kafka()).delete_topics([topic])[topic].result(timeout=30)
+    admin = admin_client(settings.kafka())
+    admin.delete_topics([topic])[topic].result(timeout=30)
 
 
 def publish(subject: Subject, count: int) -> None:
