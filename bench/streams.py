@@ -97,10 +97,10 @@ def _answer(connection: Connection) -> Any:
 
 
 def _percentiles(counted: Counter[int]) -> dict[str, int]:
-    return {f"p{percent}": _percentile(counted, percent) for percent in (50, 99)}
+    return {f"p{percent}": percentile(counted, percent) for percent in (50, 99)}
 
 
-def _percentile(counted: Mapping[int, int], percent: int) -> int:
+def percentile(counted: Mapping[int, int], percent: int) -> int:
     """The value that so many percent are not above."""
     left = ceil(sum(counted.values()) * percent / 100)
     for value in sorted(counted):
@@ -121,19 +121,21 @@ async def _change(url: str, changes: int, rate: int) -> None:
                 raise NotTold(f"a receipt was answered with {answer.status}: {answer.body!r}")
 
 
-class _Listener(asyncio.Protocol):
+class Listener(asyncio.Protocol):
     """One stream, read with as little work as possible: the machine is the stack's, too."""
 
-    def __init__(self, request: bytes, arrivals: "_Arrivals") -> None:
+    def __init__(self, request: bytes, arrivals: "Arrivals") -> None:
         self._request, self._arrivals = request, arrivals
         self._rest = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Asks for the stream."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
+        """Hands on what is whole."""
         data = self._rest + data
         end = data.rfind(b"\n\n") + 2
         self._rest = data[end:] if end > 1 else data
@@ -141,10 +143,11 @@ class _Listener(asyncio.Protocol):
             self._arrivals.hear(data[:end])
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """It should not have ended."""
         self._arrivals.fail("a stream has ended")
 
 
-class _Arrivals:
+class Arrivals:
     """What has come, to all listeners together."""
 
     def __init__(self, listeners: int, changes: int) -> None:
@@ -156,6 +159,7 @@ class _Arrivals:
         self.are_told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def hear(self, data: bytes) -> None:
+        """One listener has got this."""
         now = time.time()
         if data.startswith(b"HTTP/1.1 "):
             if not data.startswith(b"HTTP/1.1 200 "):
@@ -163,7 +167,7 @@ class _Arrivals:
             self._opening -= 1
             if not self._opening and not self.are_open.done():
                 self.are_open.set_result(None)
-        for moment in _moments(data):
+        for moment in moments(data):
             delay_ms = round((now - moment) * 1_000)
             self.delays_ms[delay_ms] += 1
             self.last_ms[moment] = max(self.last_ms[moment], delay_ms)
@@ -172,13 +176,14 @@ class _Arrivals:
             self.are_told.set_result(None)
 
     def fail(self, why: str) -> None:
+        """Who waits hears why it is in vain."""
         for each in (self.are_open, self.are_told):
             if not each.done():
                 each.set_exception(NotTold(why))
 
 
 @lru_cache(1_024)
-def _moments(data: bytes) -> list[float]:
+def moments(data: bytes) -> list[float]:
     """When the changes happened. All listeners get the same bytes."""
     return [datetime.fromisoformat(stated.decode()).timestamp() for stated in _STATED.findall(data)]
 
@@ -196,12 +201,12 @@ async def _listen_all(url: str, listeners: int, changes: int, answers: Connectio
     assert parts.port
     request = f"GET /v1/streams/stock HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode()
     loop = asyncio.get_running_loop()
-    arrivals = _Arrivals(listeners, changes)
+    arrivals = Arrivals(listeners, changes)
     began = time.monotonic()
     for first in range(0, listeners, _OPENING):
         await asyncio.gather(
             *(
-                loop.create_connection(partial(_Listener, request, arrivals), parts.hostname, parts.port)
+                loop.create_connection(partial(Listener, request, arrivals), parts.hostname, parts.port)
                 for _ in range(min(_OPENING, listeners - first))
             )
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from api.services import services
 from local import layout as layouts
 from local.layout import FIRST_PORT, LAST_PORT, PORTS, ROOT, BadPort, Layout
 from local.program import Program, Unfit, at_least
@@ -310,3 +311,12 @@ def test_properties_files_are_ascii_as_java_reads_them() -> None:
         properties("log.dirs=/tmp/josé/\N{SMILING FACE WITH SMILING EYES}")
         == r"log.dirs=/tmp/jos\u00e9/\ud83d\ude0a"
     )
+
+
+def test_a_service_of_asyncio_serves_by_itself_and_every_other_one_under_granian() -> None:
+    by_name = {each.name: each for each in services()}
+    modules = {each.name: each.command[each.command.index("-m") + 1] for each in programs(Layout(17000)) if each.name in by_name}
+    assert modules == {name: "api.aio" if each.is_asyncio else "granian" for name, each in by_name.items()}
+    assert {each.is_asyncio for each in by_name.values()} == {True, False}
+    for name in (name for name, each in by_name.items() if each.is_asyncio):
+        assert "api/aio.py" in made_of(name)
