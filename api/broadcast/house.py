@@ -13,7 +13,7 @@ from kernel.refusals import FieldError, Malformed, Unavailable
 
 log = logging.getLogger(__name__)
 
-#: Streams at once. One costs some 30 KiB, and what its client has not taken yet.
+#: Streams at once. One costs some 15 KiB, and what its client has not taken yet.
 PLACES = 2_500
 #: Bytes that a client may leave untaken, beside what the kernel holds: one that leaves more is too slow.
 BUFFER_BYTES = 65_536
