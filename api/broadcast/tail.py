@@ -103,12 +103,13 @@ class Tail:
             source.close()
 
     def _begin(self, source: Source) -> None:
+        """All channels, or none: what is half begun would never be told."""
         self._in_loop(self._on_lost)
         each = RECENT // self._partitions
-        for topic, channel in self._channels.items():
-            bounds = source.bounds(topic, self._partitions)
+        found = {topic: source.bounds(topic, self._partitions) for topic in self._channels}
+        for topic, bounds in found.items():
             starts = tuple(max(one.first, one.end - each) for one in bounds)
-            self._in_loop(channel.begin, starts, tuple(one.end for one in bounds))
+            self._in_loop(self._channels[topic].begin, starts, tuple(one.end for one in bounds))
             self._next.update({Place(topic, number): start for number, start in enumerate(starts)})
 
     def _hand_over(self, records: Sequence[tuple[Place, Record]], codec: Codec) -> float:

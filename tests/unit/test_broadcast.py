@@ -14,13 +14,13 @@ from aiohttp import web
 
 from api.aio import listen
 from api.broadcast import channel, house, tail
-from api.broadcast.reader import MOST_RECORDS
+from api.broadcast.reader import MOST_RECORDS, Bounds
 from api.broadcast.routes import create_app
 from schemas import order, stock
 from schemas.event import Event
 from streams.views.inventory import stock as stock_view
 from tests.events import CODEC, PLACED, SETTLED, STOCK, life
-from tests.memory_topics import PARTITIONS, MemoryTopics
+from tests.memory_topics import PARTITIONS, MemorySource, MemoryTopics
 
 URL = "/v1/streams/stock"
 ORDERS = "/v1/streams/orders?customer_id=ada"
@@ -405,6 +405,30 @@ def test_a_process_that_starts_without_topics_refuses_until_it_has_them() -> Non
             await runner.cleanup()
 
     asyncio.run(main())
+
+
+def test_a_process_that_finds_but_some_of_the_topics_begins_with_all_of_them_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    class HalfThere(MemorySource):
+        def bounds(self, topic: str, partitions: int) -> list[Bounds]:
+            asked.append(topic)
+            if asked.count(topic) == 1 and topic == order.TOPIC:
+                raise ConnectionError
+            return super().bounds(topic, partitions)
+
+    topics = MemoryTopics()
+    monkeypatch.setattr(topics, "source", lambda: HalfThere(topics))
+
+    async def test(service: Service) -> None:
+        async with service.stream(ORDERS) as stream:
+            [placed, *_] = life("marea.order")
+            topics.publish(order.TOPIC, placed._replace(data=PLACED | {"customer_id": "ada"}))
+            assert versions(await stream.changes(1)) == [1]
+
+    run(test, topics)
 
 
 def test_from_now_on_is_not_from_before_the_process_began() -> None:
