@@ -52,9 +52,9 @@ def milk(stack: Stack) -> None:
 
 @api.exclude(path_regex=BATCHES).parametrize()
 def test_an_operation_does_what_is_said_of_it_and_refuses_what_its_schema_forbids(case: schemathesis.Case[Any]) -> None:
-    case.call_and_validate(
-        base_url=settings.setting("API_URL"), checks=[*CHECKS, checks.negative_data_rejection], timeout=30
-    )
+    # At the front door a header without a value is none: nginx can't tell them apart.
+    refusals = () if "" in case.headers.values() else (checks.negative_data_rejection,)
+    case.call_and_validate(base_url=settings.setting("API_URL"), checks=[*CHECKS, *refusals], timeout=30)
 
 
 @api.include(path_regex=BATCHES).parametrize()
