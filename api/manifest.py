@@ -9,6 +9,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from kernel.clock import Clock
 from kernel.database import Database
+from kernel.deadlines import Deadline
 from kernel.outbox import Outbox
 from schemas.codec import Codec
 from schemas.event import Topic
@@ -30,7 +31,7 @@ class App(Protocol):
 class Resources:
     """What a service's app is put together from. None of it connects to anything before the first request.
 
-    `database_url` is None when the service has no database. `kafka` are the bootstrap servers, and `partitions` is
+    `database_url` is None when the service has no database. `settings` has those that its manifest names. `kafka` are the bootstrap servers, and `partitions` is
     how many every topic has, for those who read a topic themselves.
     """
 
@@ -39,6 +40,7 @@ class Resources:
     database_url: str | None
     views: Views
     clock: Clock
+    settings: Mapping[str, str]
     codec: Callable[[], Codec]
     kafka: str
     partitions: int
@@ -58,8 +60,9 @@ class Service:
     `number` is fixed for ever, 1 to 50: ports follow from it. `paths` are the first parts of its paths below /v1,
     `streams` the paths below /v1 whose answers go on for as long as somebody listens.
     `topics` are those that it owns: nobody else publishes there. `states` gives, for each of them, the SQL for every
-    aggregate's id and state, ordered by id, in the shape of its view row. `views` and `tables` are packages with a
-    module each. `create_app` gives the application; it imports what that needs, so that a worker need not. It is one of
+    aggregate's id and state, ordered by id, in the shape of its view row. `deadlines` are carried out by the workers that
+    have its reactions. `settings` are the names of its own settings, without MAREA_, with their defaults. `views` and
+    `tables` are packages with a module each. `create_app` gives the application; it imports what that needs, so that a worker need not. It is one of
     WSGI (api.web.app), or, if `is_asyncio`, of aiohttp (api.web.aio), for thousands who listen at once.
     A service of WSGI handles processes times threads requests at once; a quarter of the threads may wait for what a read
     has to see. Measured: one process costs two thirds of what four do, and carries no less on two cores.
@@ -74,6 +77,8 @@ class Service:
     topics: tuple[Topic, ...] = ()
     states: Mapping[str, str] = field(default_factory=dict)
     reactions: tuple[Reaction, ...] = ()
+    deadlines: tuple[Deadline, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
     views: ModuleType | None = None
     tables: ModuleType | None = None
     has_database: bool = True

@@ -85,6 +85,10 @@ def _contradictions(each: Service) -> Iterator[str]:
     for reaction in each.reactions:
         if reaction.service != each.name:
             yield f"has the reaction {reaction.name}, which says that it is of {reaction.service}"
+    if each.deadlines and not each.reactions:
+        yield "has deadlines and no reactions, whose workers carry them out"
+    if len({deadline.name for deadline in each.deadlines}) < len(each.deadlines):
+        yield "has two deadlines of one name"
     for stream in each.streams:
         if stream.partition("/")[0] not in each.paths:
             yield f"streams at {stream}, which is below none of its paths {each.paths}"

@@ -111,6 +111,10 @@ class Measures:
         self.await_outcome(tally)
         return round(per_s, 1)
 
+    def place(self, shape: str, orders: int) -> list[str]:
+        """Places so many orders, and gives their ids. Nobody waits for what becomes of them."""
+        return self._place_all(islice(self._orders(shape), orders), at_once).accepted
+
     def saga(self, shape: str) -> Saga:
         """Orders settled while as many are offered as keep some waiting: what the whole path carries."""
         roots = {**self._target.roots(), **self._more_roots}

@@ -210,6 +210,14 @@ def streams(quick: Quick = False, port: Port = DEFAULT_PORT, as_json: Json = Fal
     console.streams(port + BENCH_PORTS_ABOVE, quick=quick, as_json=as_json)
 
 
+@benchmarks.command()
+def deadlines(quick: Quick = False, port: Port = DEFAULT_PORT, as_json: Json = False) -> None:
+    """Measure how long after a deadline falls due its command is committed."""
+    from cli import benchmarks as console
+
+    console.deadlines(port + BENCH_PORTS_ABOVE, quick=quick, as_json=as_json)
+
+
 @cli.command()
 def chaos(
     minutes: Annotated[float, typer.Option("--minutes", min=0.1, help="For how long programs are hit.")] = 1.0,

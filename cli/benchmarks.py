@@ -10,6 +10,7 @@ from rich.table import Table
 
 from bench import against as against_commit
 from bench import against_peers, more_consumers
+from bench import deadlines as due_deadlines
 from bench import path as whole_path
 from bench import streams as many_streams
 from bench.cpu import ProgramEnded
@@ -47,6 +48,11 @@ def consumers(port: int, *, quick: bool, as_json: bool) -> None:
     _print(_catching(lambda: more_consumers.measure(port, quick=quick)), as_json=as_json)
 
 
+def deadlines(port: int, *, quick: bool, as_json: bool) -> None:
+    """Measures how late deadlines become commands."""
+    _print(_catching(lambda: due_deadlines.measure(port, quick=quick)), as_json=as_json)
+
+
 def peers(port: int, *, quick: bool, as_json: bool) -> None:
     """Measures Marea beside other stream processors."""
     _print(_catching(lambda: against_peers.measure(port, quick=quick)), as_json=as_json)
@@ -79,6 +85,7 @@ def _catching(work: Callable[[], _T]) -> _T:
         ProgramEnded,
         against_commit.NoSuchCommit,
         against_peers.PeerFailed,
+        due_deadlines.NotCarriedOut,
         more_consumers.NotConsumed,
         many_streams.NotTold,
     ) as error:

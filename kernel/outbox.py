@@ -8,6 +8,7 @@ from typing_extensions import TypeVar
 
 from kernel import answers
 from kernel.answers import KEEP, Answer, counted_once
+from kernel.deadlines import SET_IF, Due
 from kernel.limits import MAX_EVENT_BYTES, MAX_KEY_BYTES
 from kernel.refusals import TooLarge
 from schemas.codec import TYPES, Codec
@@ -33,9 +34,11 @@ published AS (
     SELECT %s::uuid, %s::text, %s::text, %s::text, %s::bigint, %s::bytea, %s::text, %s::timestamptz
     WHERE EXISTS (SELECT FROM change)
 )
-{{and_keep}} SELECT * FROM change
+{{and_more}} SELECT * FROM change
 """
-_AND_KEEP = f", kept AS ({KEEP} WHERE EXISTS (SELECT FROM change))"
+_IF_CHANGED = "EXISTS (SELECT FROM change)"
+_AND_KEEP = f", kept AS ({KEEP} WHERE {_IF_CHANGED})"
+_AND_SET = f", due AS ({SET_IF.format(condition=_IF_CHANGED)})"
 
 
 class NotOwned(ValueError):
@@ -64,27 +67,32 @@ class Outbox(Generic[Event_contra]):
         columns = [list(column) for column in zip(*map(self._row, events), strict=True)]
         if answer is None:
             cursor.execute(_PUBLISH, columns)
-        else:
-            with counted_once():
-                cursor.execute(_PUBLISH_AND_KEEP, (*answers.params(answer), *columns))
+            return
+        with counted_once():
+            cursor.execute(_PUBLISH_AND_KEEP, (*answers.params(answer), *columns))
 
     def change(
-        self, cursor: Cursor, sql: str, params: Sequence[Any], event: Event_contra, answer: Answer | None = None
+        self,
+        cursor: Cursor,
+        sql: str,
+        params: Sequence[Any],
+        event: Event_contra,
+        answer: Answer | None = None,
+        due: Due | None = None,
     ) -> tuple[Any, ...] | None:
-        """Changes state, publishes the event and keeps the answer in one statement: one round trip commits all.
+        """Changes state and publishes the event; keeps the answer and sets the deadline, if there are. All in one
+        statement: one round trip commits it.
 
         `sql` changes one aggregate and ends in RETURNING. Gives the row that it returns; None when it changed
-        nothing, and then nothing is published or kept. Raises AlreadyAnswered when the answer's command has taken
-        effect before, and Conflict when it does so right now; nothing has changed then.
+        nothing, and then nothing else is done. Raises AlreadyAnswered when the answer's command has taken effect
+        before, and Conflict when it does so right now; nothing has changed then.
         """
-        row = self._row(event)
-        if answer is None:
-            cursor.execute(_CHANGE.format(change=sql, and_keep=""), (*params, *row))
-        else:
-            with counted_once():
-                cursor.execute(_CHANGE.format(change=sql, and_keep=_AND_KEEP), (*params, *row, *answers.params(answer)))
-        found: tuple[Any, ...] | None = cursor.fetchone()
-        return found
+        statement = _CHANGE.format(change=sql, and_more=(_AND_KEEP if answer else "") + (_AND_SET if due else ""))
+        more = (*(answers.params(answer) if answer else ()), *(due or ()))
+        with counted_once():
+            cursor.execute(statement, (*params, *self._row(event), *more))
+        row: tuple[Any, ...] | None = cursor.fetchone()
+        return row
 
     def _row(self, event: Event_contra) -> tuple[Any, ...]:
         type_ = TYPES[event.type]

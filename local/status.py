@@ -45,7 +45,7 @@ def _path(programs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     if all(each["state"] == "STOPPED" for each in programs.values()):
         down = "the stack is down"
         judged = status.judge([Trouble("the stack", "it is down; ./marea up starts it")])
-        return {**judged, "relays": down, "consumers": down}
+        return {**judged, "relays": down, "consumers": down, "due": down}
     stopped = [
         Trouble(name, f"it is {each['state']}: {each['reason'] or f'see ./marea logs {name}'}")
         for name, each in programs.items()

@@ -1,7 +1,6 @@
 """Chores: work that is done again and again, each in a thread of its own, so that none keeps another from being done."""
 
 import logging
-import random
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg2
 
 from kernel import settings
+from kernel.pauses import backoff_s
 from ops.databases import admin
 from ops.trouble import Trouble
 
@@ -17,7 +17,6 @@ log = logging.getLogger(__name__)
 
 #: A chore that failed is tried again after growing pauses, up to its own interval.
 _FIRST_PAUSE_S = 1.0
-_MOST_DOUBLINGS = 30
 #: A chore that goes wrong once was disturbed; one that does for this long needs somebody.
 _PATIENCE = timedelta(minutes=1)
 #: The note that housekeeping is at work is made by its most frequent chores, every few seconds.
@@ -50,11 +49,6 @@ def run(chores: Sequence[Chore], ended: threading.Event) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-
-
-def backoff_s(failures: int, first_s: float, longest_s: float) -> float:
-    """The pause after so many failures in a row: twice as long each time, up to the longest; chance takes up to half."""
-    return min(longest_s, first_s * 2.0 ** min(failures - 1, _MOST_DOUBLINGS)) * random.uniform(0.5, 1)
 
 
 def look() -> list[Trouble]:

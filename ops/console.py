@@ -64,7 +64,7 @@ def rebuild(
 
 
 def status(*, check: bool, as_json: bool) -> None:
-    """Prints whether anything stands still, the relays and the consumers; with `check`, exits 1 if anything does."""
+    """Prints whether anything stands still, the relays, the consumers and what is due; with `check`, exits 1 if anything does."""
 
     def show(found: dict[str, Any]) -> None:
         show_verdict(found)
@@ -92,9 +92,10 @@ def show_verdict(found: dict[str, Any]) -> None:
 
 
 def show_path(found: dict[str, Any]) -> None:
-    """The relays and the consumers."""
+    """The relays, the consumers, deadlines and tasks."""
     _show_relays(found["relays"])
     _show_consumers(found["consumers"])
+    _show_due(found["due"])
 
 
 def text(value: Any) -> str:
@@ -157,4 +158,19 @@ def _show_consumers(consumers: list[dict[str, Any]] | str) -> None:
         style = "red" if stands else "yellow" if each["parked"] else "green"
         numbers = (f"{each['lag']:,}", f"{each['parked']:,}")
         table.add_row(each["name"], *numbers, f"[{style}]{escape(each['state'])}[/{style}]")
+    output.print(table, highlight=False)
+
+
+def _show_due(due: list[dict[str, Any]] | str) -> None:
+    if isinstance(due, str):
+        output.print(f"deadlines and tasks: not known: {due}", style="yellow", markup=False, highlight=False)
+        return
+    if not due:
+        return
+    table = Table("due", "state", Column("number", justify="right"), "first", "error", box=None)
+    for each in due:
+        age_s = each["age_s"]
+        first = f"{age_s:,.0f} s ago" if age_s >= 0 else f"in {-age_s:,.0f} s"
+        name = f"{each['what']} {each['service']}.{each['name']}"
+        table.add_row(name, each["state"], f"{each['number']:,}", first, escape(each["error"] or ""))
     output.print(table, highlight=False)

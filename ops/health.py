@@ -8,7 +8,7 @@ from time import monotonic
 import psycopg2
 
 from kernel import settings
-from ops import chores, consumers, outboxes, relay
+from ops import chores, consumers, due, outboxes, relay
 from ops.databases import admin
 from ops.trouble import Trouble, unknown
 
@@ -20,6 +20,7 @@ LOOKS: Looks = {
     "the relay": relay.look,
     "the outboxes": outboxes.look,
     "the consumers": consumers.look,
+    "the deadlines and tasks": due.look,
     "housekeeping": chores.look,
 }
 _FORGET = "DELETE FROM ops.trouble WHERE what <> ALL (%s)"

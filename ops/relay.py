@@ -36,7 +36,7 @@ from connectors.relay import (
     stop,
 )
 from kernel import settings
-from ops.chores import backoff_s
+from kernel.pauses import backoff_s
 from ops.databases import admin, admin_url, databases
 from ops.trouble import Trouble
 

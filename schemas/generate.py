@@ -101,7 +101,8 @@ def _class(name: str, record: dict[str, Any]) -> str:
 def _type(schema: Any) -> str:
     """The Python type of what the codec decodes. Raises ValueError."""
     if isinstance(schema, list):
-        return " | ".join(_type(each) for each in schema)
+        # A field's default is of the first type; in Python None comes last.
+        return " | ".join(_type(each) for each in sorted(schema, key="null".__eq__))
     if isinstance(schema, str) and schema in _PLAIN:
         return _PLAIN[schema]
     match schema:

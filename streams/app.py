@@ -1,4 +1,4 @@
-"""The workers' composition root: an agent for each feed. `faust -A streams.app worker` runs all that MAREA_FEEDS names.
+"""The workers' composition root: an agent for each feed, and what carries out deadlines. `faust -A streams.app worker` runs all that MAREA_FEEDS names.
 
 Faust supervises; its own Kafka consumer and producer stay off. Each agent reads a channel on which a Source offers
 turns, one at a time, and decides when they are taken and what happens when that fails; the work is done in the
@@ -20,9 +20,10 @@ from streams.engine.feed import Feed
 from streams.engine.garbage import collect_rarely
 from streams.engine.pace import Pace
 from streams.engine.source import Source
+from streams.engine.timer import Timer
 from streams.engine.topics import check_topics
 from streams.engine.turn import Turn, settle_from_thread
-from streams.feeds import chosen, feeds, open_store
+from streams.feeds import chosen, feeds, open_store, open_timer, timed
 
 log = logging.getLogger(__name__)
 logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for every schema that is looked up
@@ -138,12 +139,32 @@ class FeedWorker(faust.Service):
         )
 
 
+class TimerWorker(faust.Service):
+    """The deadlines of one service, in a thread of their own: nothing that happens to feeds makes them late."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+        self._timer: Timer | None = None
+
+    async def on_start(self) -> None:
+        """Starts the thread."""
+        self._timer = open_timer(self._name)
+        self._timer.start()
+
+    async def on_stop(self) -> None:
+        """Ends it, after what it is doing."""
+        if self._timer:
+            self._timer.stop()
+            await asyncio.to_thread(self._timer.join, STOP_S)
+
+
 def create_app() -> App:
-    """The app with the chosen feeds."""
+    """The app with the chosen feeds, and the deadlines of the services whose reactions are among them."""
     marea = App("marea", broker=f"kafka://{settings.kafka()}", topic_disable_leader=True, web_enabled=False)
     every = feeds()
     marea.workers = [FeedWorker(marea, name, *every[name]) for name in chosen()]
-    for worker in marea.workers:
+    for worker in (*marea.workers, *map(TimerWorker, timed(chosen()))):
         marea.service(worker)  # type: ignore[arg-type]  # takes instances too
     return marea
 

@@ -1,10 +1,11 @@
 """Which feeds there are: everything that reads Kafka for one sink. They follow from the services' manifests."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from api.services import reactions, services, tables, views
+from api.services import reactions, service, services, tables, views
 from kernel import settings
+from kernel.clock import SYSTEM
 from streams.engine.consumer import Consumer
 from streams.engine.pace import Pace
 from streams.engine.stores import Store
@@ -12,6 +13,7 @@ from streams.engine.stores.clickhouse import ClickHouseStore
 from streams.engine.stores.postgres import PostgresStore
 from streams.engine.stores.redis import RedisStore
 from streams.engine.stores.redis import connect as connect_redis
+from streams.engine.timer import Timer
 
 _MIB = 1_048_576
 #: Views are read at once; tables want few large inserts, about one a second; reactions hold locks. What an insert costs
@@ -19,6 +21,10 @@ _MIB = 1_048_576
 _VIEWS = Pace(records=4_000, bytes=4 * _MIB, rest_s=0.03)
 _TABLES = Pace(records=50_000, bytes=16 * _MIB, linger_s=1.0, apply_s=10.0)
 _REACTIONS = Pace(records=2_000, bytes=_MIB, rest_s=0.03)
+
+
+#: What the names of reactions' feeds begin with; the service's follows.
+_OF_SERVICE = "reactions."
 
 
 class UnknownFeed(Exception):
@@ -31,9 +37,9 @@ def feeds() -> Mapping[str, tuple[list[Consumer], Pace]]:
         "views": (list(views().values()), _VIEWS),
         "tables": (list(tables().values()), _TABLES),
     }
-    for service in services():
-        if service.reactions:
-            found[f"reactions.{service.name}"] = (list(service.reactions), _REACTIONS)
+    for each in services():
+        if each.reactions:
+            found[f"{_OF_SERVICE}{each.name}"] = (list(each.reactions), _REACTIONS)
     return found
 
 
@@ -44,10 +50,20 @@ def open_store(name: str) -> Store:
             return RedisStore(connect_redis(settings.redis_url()), views().values())
         case ["tables"]:
             return ClickHouseStore(settings.clickhouse_url(), tables().values())
-        case ["reactions", service]:
-            mine = [each for each in reactions().values() if each.service == service]
-            return PostgresStore(settings.database_url(service), mine)
+        case ["reactions", owner]:
+            mine = [each for each in reactions().values() if each.service == owner]
+            return PostgresStore(settings.database_url(owner), mine)
     raise UnknownFeed(name)
+
+
+def timed(names: Sequence[str]) -> list[str]:
+    """The services whose deadlines are carried out beside these feeds: those whose reactions are among them."""
+    return [each.name for each in services() if each.deadlines and f"{_OF_SERVICE}{each.name}" in names]
+
+
+def open_timer(name: str) -> Timer:
+    """What carries out the deadlines of a service."""
+    return Timer(settings.database_url(name), service(name).deadlines, SYSTEM)
 
 
 def chosen() -> list[str]:
@@ -66,6 +82,6 @@ def needs(name: str) -> tuple[str, ...]:
             return ("REDIS_URL",)
         case ["tables"]:
             return ("CLICKHOUSE_URL",)
-        case ["reactions", service]:
-            return (f"{service.upper()}_DATABASE_URL",)
+        case ["reactions", owner]:
+            return (f"{owner.upper()}_DATABASE_URL",)
     raise UnknownFeed(name)

@@ -40,6 +40,7 @@ PLACED = {
 SETTLED = {key: PLACED[key] for key in ("order_id", "customer_id", "placed_at", "currency", "total_minor")} | {
     "line_count": 1
 }
+CANCELLED = SETTLED | {"reason": None}
 STOCK = {"sku": "milk", "quantity": 5, "on_hand": 5, "reserved": 0}
 
 #: A life of one aggregate in each topic, versions 1, 2, ...
@@ -62,7 +63,7 @@ LIVES: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
     "marea.order": [
         ("OrderPlaced", ORDER, PLACED),
         ("OrderConfirmed", ORDER, SETTLED),
-        ("OrderCancelled", ORDER, SETTLED),
+        ("OrderCancelled", ORDER, CANCELLED),
     ],
 }
 

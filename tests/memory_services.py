@@ -148,6 +148,7 @@ class MemoryOrders(Orders):
         self.orders: dict[str, Order] = {}
         self.rows: dict[str, dict[str, Any]] = {}
         self.answers = Answers()
+        self.pay_by: dict[str, datetime] = {}
         self.published = Published()
 
     def prices(self, skus: Collection[str]) -> dict[str, Price]:
@@ -161,8 +162,9 @@ class MemoryOrders(Orders):
             if event.version > known:
                 self.copied[event.key] = (event.version, price, event.type == "ProductArchived")
 
-    def place(self, event: Event, answer: Answer | None) -> None:
+    def place(self, event: Event, pay_by: datetime, answer: Answer | None) -> None:
         self.answers.keep(answer)
+        self.pay_by[event.key] = pay_by
         self.published.add([event])
         data = deepcopy(event.data)
         names = ("customer_id", "placed_at", "currency", "total_minor")
@@ -171,6 +173,10 @@ class MemoryOrders(Orders):
             id=event.key, version=1, status="placed", line_count=len(data["lines"]), **fields
         )
         self.rows[event.key] = {"lines": data["lines"], "reason": None, "updated_at": event.occurred_at}
+
+    def clear_pay_by(self, order_ids: Collection[str]) -> None:
+        for order_id in order_ids:
+            self.pay_by.pop(order_id, None)
 
     def lock(self, order_ids: Collection[str]) -> dict[str, Order]:
         return {order_id: self.orders[order_id] for order_id in order_ids if order_id in self.orders}

@@ -100,7 +100,7 @@ class Order(OrderSummary):
     model_config = ConfigDict(json_schema_extra={"example": _ORDER})
 
     customer_id: str
-    reason: str | None = Field(description="Why it was rejected.")
+    reason: str | None = Field(description="Why it was rejected, or cancelled by nobody's wish.")
     lines: list[OrderLine]
     updated_at: str
 

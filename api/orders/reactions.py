@@ -34,6 +34,7 @@ def settle_orders(orders: Orders, events: Sequence[ReservationEvent], clock: Clo
     }
     if not answers:
         return
+    orders.clear_pay_by(answers)
     found = orders.lock(answers)
     missing = answers.keys() - found.keys()
     if missing:

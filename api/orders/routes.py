@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -28,9 +29,9 @@ from streams.engine.reader import Views
 from streams.views.orders import order
 
 
-def create_app(database: Database[Orders], views: Views, clock: Clock) -> OpenAPI:
-    """The service, put together from what it needs."""
-    handlers = _Handlers(database, views, clock)
+def create_app(database: Database[Orders], views: Views, clock: Clock, pay_by: timedelta) -> OpenAPI:
+    """The service, put together from what it needs. An order is answered within `pay_by`, or cancelled."""
+    handlers = _Handlers(database, views, clock, pay_by)
     routes = web.blueprint(SERVICE)
     routes.post("/v1/orders", responses={HTTPStatus.CREATED: Order})(handlers.place_order)
     routes.post("/v1/orders/<order_id>/cancel", responses={HTTPStatus.OK: Order})(handlers.cancel_order)
@@ -44,10 +45,11 @@ def create_app(database: Database[Orders], views: Views, clock: Clock) -> OpenAP
 class _Handlers:
     """What each route does; its docstring is the route's description."""
 
-    def __init__(self, database: Database[Orders], views: Views, clock: Clock) -> None:
+    def __init__(self, database: Database[Orders], views: Views, clock: Clock, pay_by: timedelta) -> None:
         self._database = database
         self._views = views
         self._clock = clock
+        self._pay_by = pay_by
 
     def place_order(self, header: RequiredKey, body: NewOrder) -> Response:
         """Places an order, at the prices of now."""
@@ -60,7 +62,7 @@ class _Handlers:
                 event = rules.place(context.new_id(), body.customer_id, lines, prices, context)
                 answer = self._changed(order.fold(None, event), HTTPStatus.CREATED)
                 answer.headers["Location"] = f"/v1/orders/{event.key}"
-                orders.place(event, keep(answer))
+                orders.place(event, context.now + self._pay_by, keep(answer))
             return answer
 
         return once(self._database, header, place, caller=body.customer_id)
@@ -72,6 +74,7 @@ class _Handlers:
 
         def cancel(keep: Keep) -> Response:
             with self._database.transaction() as orders:
+                orders.clear_pay_by([order_id])
                 now = orders.lock([order_id]).get(order_id)
                 event = rules.cancel(order_id, now, header.versions(), context)
                 row = orders.read(order_id)

@@ -1,4 +1,7 @@
-"""What may happen to an order: placed, then confirmed or rejected; cancelled unless it was rejected."""
+"""What may happen to an order: placed, then confirmed or rejected; cancelled unless it was rejected.
+
+An order that nobody answers in time is cancelled.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -10,6 +13,7 @@ from kernel.refusals import Conflict, FieldError, Invalid, Unknown, check_seen
 from schemas.order import (
     STATUS,
     OrderCancelled,
+    OrderCancelledData,
     OrderConfirmed,
     OrderConfirmedData,
     OrderEvent,
@@ -18,6 +22,9 @@ from schemas.order import (
     OrderRejected,
     OrderStatus,
 )
+
+#: Why an order is cancelled that was placed too long ago.
+UNANSWERED = "the inventory did not answer in time"
 
 
 class Line(NamedTuple):
@@ -89,7 +96,15 @@ def cancel(
         return None
     if order.status == "rejected":
         raise Conflict(f"Order {order_id} was rejected: there is nothing to cancel.")
-    return context.event("OrderCancelled", order.id, order.version + 1, _summary(order))
+    return context.event("OrderCancelled", order.id, order.version + 1, {**_summary(order), "reason": None})
+
+
+def expire(order: Order, context: Context) -> OrderCancelled | None:
+    """The time for an answer is over; None when the order is past waiting for it."""
+    if order.status != "placed":
+        return None
+    data: OrderCancelledData = {**_summary(order), "reason": UNANSWERED}
+    return context.event("OrderCancelled", order.id, order.version + 1, data)
 
 
 def confirm(order: Order, context: Context) -> OrderConfirmed | None:

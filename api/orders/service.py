@@ -1,14 +1,16 @@
 """Orders."""
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from api.manifest import Resources, Service
-from api.orders import reactions, store
+from api.orders import deadlines, reactions, store
 from api.orders.store import Orders
 from kernel.clock import SYSTEM
 from kernel.events import codec
 from kernel.outbox import Outbox
 from schemas import order
+from schemas.order import OrderEvent
 from streams.tables import orders as tables
 from streams.views import orders as views
 
@@ -21,8 +23,11 @@ TOPICS = (order.TOPIC,)
 def _create_app(given: Resources) -> "OpenAPI":
     from api.orders import routes
 
-    return routes.create_app(given.database(Orders), given.views, given.clock)
+    pay_by = timedelta(seconds=float(given.settings["PAY_BY_S"]))
+    return routes.create_app(given.database(Orders), given.views, given.clock, pay_by)
 
+
+_OUTBOX = Outbox[OrderEvent]("orders", TOPICS, codec)
 
 SERVICE = Service(
     name="orders",
@@ -32,7 +37,9 @@ SERVICE = Service(
     paths=("orders", "customers"),
     topics=TOPICS,
     states=store.STATES,
-    reactions=reactions.reactions(Outbox("orders", TOPICS, codec), SYSTEM),
+    reactions=reactions.reactions(_OUTBOX, SYSTEM),
+    deadlines=deadlines.deadlines(_OUTBOX),
+    settings={"PAY_BY_S": "900"},
     views=views,
     tables=tables,
 )

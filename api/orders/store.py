@@ -1,6 +1,7 @@
 """Orders' SQL."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, cast
 
 import orjson
@@ -8,11 +9,16 @@ from psycopg2.extensions import cursor as Cursor
 
 from api.orders import rules
 from api.orders.rules import Order, Price
+from kernel import deadlines
 from kernel.answers import Answer
+from kernel.deadlines import Due
 from kernel.outbox import Outbox
 from schemas.event import iso_utc
 from schemas.order import OrderEvent, OrderLine, OrderPlaced
 from schemas.product import ProductEvent
+
+#: The deadline by which an order has to be answered.
+PAY_BY = "pay_by"
 
 _PRICES = f"SELECT sku, {', '.join(Price._fields)} FROM price WHERE sku = ANY(%s) AND NOT archived"
 
@@ -89,8 +95,8 @@ class Orders:
         ]
         self._cursor.execute(_COPY_PRICES, (orjson.dumps(rows).decode(),))
 
-    def place(self, event: OrderPlaced, answer: Answer | None) -> None:
-        """Writes a new order, and publishes it."""
+    def place(self, event: OrderPlaced, pay_by: datetime, answer: Answer | None) -> None:
+        """Writes a new order, which waits for its answer until `pay_by`, and publishes it."""
         data = event.data
         params = (
             data["order_id"],
@@ -101,7 +107,11 @@ class Orders:
             orjson.dumps(data["lines"]).decode(),
             event.occurred_at,
         )
-        self._outbox.change(self._cursor, _PLACE, params, event, answer)
+        self._outbox.change(self._cursor, _PLACE, params, event, answer, Due(event.key, PAY_BY, pay_by))
+
+    def clear_pay_by(self, order_ids: Collection[str]) -> None:
+        """The orders wait no longer; to be called before they are locked, as kernel/deadlines.py says."""
+        deadlines.clear(self._cursor, PAY_BY, order_ids)
 
     def lock(self, order_ids: Collection[str]) -> dict[str, Order]:
         """The orders that exist, which nobody else changes before the transaction ends."""
@@ -136,7 +146,7 @@ class Orders:
 
 def _changes(order: Order, event: OrderEvent) -> tuple[Any, ...]:
     after = rules.evolve(order, event)
-    reason = event.data["reason"] if event.type == "OrderRejected" else None
+    reason = event.data["reason"] if event.type == "OrderRejected" or event.type == "OrderCancelled" else None
     return after.version, after.status, reason, event.occurred_at
 
 

@@ -42,7 +42,9 @@ def document(described: Iterable[Service]) -> dict[str, Any]:
 
 def _nothing(each: Service) -> Resources:
     """Enough to say what the routes are: nothing is there, and nobody connects to it."""
-    return Resources(each.name, each.topics, "", Views("redis://", 1), SYSTEM, codec, kafka="", partitions=1)
+    return Resources(
+        each.name, each.topics, "", Views("redis://", 1), SYSTEM, each.settings, codec, kafka="", partitions=1
+    )
 
 
 def _union(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

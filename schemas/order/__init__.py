@@ -7,7 +7,7 @@ from schemas.event import Event, Topic
 
 
 class OrderCancelledData(TypedDict):
-    """The customer took the order back."""
+    """The customer took the order back, or it was not answered in time."""
 
     order_id: str
     customer_id: str
@@ -17,6 +17,8 @@ class OrderCancelledData(TypedDict):
     #: Sum of the lines in minor units.
     total_minor: int
     line_count: int
+    #: Why, unless the customer asked.
+    reason: str | None
 
 
 class OrderConfirmedData(TypedDict):

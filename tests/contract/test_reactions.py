@@ -32,7 +32,7 @@ from streams.engine.rehearsal import Rehearsal
 from streams.engine.stores import LaneId, Request
 from streams.engine.stores.postgres import PostgresStore
 from tests.contract.conftest import DATABASE
-from tests.events import CODEC, batch, batch_of, life, newer, record
+from tests.events import CODEC, START, batch, batch_of, life, newer, record
 
 every_reaction = pytest.mark.parametrize("reaction", reactions().values(), ids=lambda reaction: reaction.name)
 
@@ -64,7 +64,7 @@ class Service:
         [placed] = self._renamed(life("marea.order")[:1], order_id)
         connection = connect(self._layout.database_url("orders", DATABASE), "contract", 5)
         orders = Orders(connection.cursor(), Outbox("orders", (order.TOPIC,), lambda: CODEC))
-        orders.place(cast("OrderPlaced", placed._replace(id=str(uuid4()))), None)
+        orders.place(cast("OrderPlaced", placed._replace(id=str(uuid4()))), START, None)
         return connection
 
     def feed(self) -> Feed:

@@ -22,11 +22,12 @@ from kernel.outbox import Outbox
 from local.layout import Layout
 from schemas.event import Event
 from tests.contract.conftest import DATABASE
-from tests.events import CODEC, LINE, PLACED, PRODUCT, SETTLED, START
+from tests.events import CANCELLED, CODEC, LINE, PLACED, PRODUCT, SETTLED, START
 from tests.memory_services import MemoryCatalog, MemoryDatabase, MemoryInventory, MemoryOrders
 
 Store = TypeVar("Store")
 
+PAY_BY = START + timedelta(minutes=15)
 STORES: dict[str, tuple[Callable[..., Any], Callable[[], Any]]] = {
     "catalog": (Catalog, MemoryCatalog),
     "inventory": (Inventory, MemoryInventory),
@@ -217,9 +218,9 @@ def test_a_command_that_is_named_takes_effect_once_and_its_first_answer_is_kept(
     kept = answer(subject.mine, b'{"id": 1}')
     assert subject.database.answer(kept.command) is None
     with subject.database.statements() as orders:
-        orders.place(placed(first), kept)
+        orders.place(placed(first), PAY_BY, kept)
     with pytest.raises(AlreadyAnswered), subject.database.transaction() as orders:
-        orders.place(placed(second), answer(subject.mine, b'{"id": 2}'))
+        orders.place(placed(second), PAY_BY, answer(subject.mine, b'{"id": 2}'))
     assert subject.database.answer(kept.command._replace(request_hash=b"another")) == kept
     assert subject.published(first) == [("OrderPlaced", 1)]
     assert subject.published(second) == []
@@ -233,7 +234,7 @@ def test_the_same_key_of_another_caller_or_at_another_route_is_another_command(s
         answer(subject.mine, route="POST /v1/orders/<order_id>/cancel"),
     ):
         with subject.database.statements() as orders:
-            orders.place(placed(str(uuid4())), kept)
+            orders.place(placed(str(uuid4())), PAY_BY, kept)
 
 
 @of("orders")
@@ -242,7 +243,7 @@ def test_an_answer_is_not_kept_when_its_transaction_fails(subject: Subject[Order
 
     def place_and_fail() -> None:
         with subject.database.transaction() as orders:
-            orders.place(placed(str(uuid4())), kept)
+            orders.place(placed(str(uuid4())), PAY_BY, kept)
             raise KeyError("poison")
 
     with pytest.raises(KeyError):
@@ -277,7 +278,7 @@ def test_what_happens_to_orders_is_kept_and_published(subject: Subject[Orders]) 
     one, two = sorted((str(uuid4()), str(uuid4())))
     with subject.database.transaction() as orders:
         for order_id in (one, two):
-            orders.place(placed(order_id), None)
+            orders.place(placed(order_id), PAY_BY, None)
         found = orders.lock([one, two, str(uuid4())])
         assert {order_id: order.status for order_id, order in found.items()} == {one: "placed", two: "placed"}
         assert found[one].line_count == 1
@@ -285,7 +286,7 @@ def test_what_happens_to_orders_is_kept_and_published(subject: Subject[Orders]) 
         rejected = event("OrderRejected", two, 2, SETTLED | {"order_id": two, "reason": "not enough stock"})
         orders.change_many([(found[one], confirmed), (found[two], rejected)])
         orders.change_many([])
-        cancelled = event("OrderCancelled", one, 3, SETTLED | {"order_id": one})
+        cancelled = event("OrderCancelled", one, 3, CANCELLED | {"order_id": one, "reason": "too late"})
         orders.change(orders.lock([one])[one], cancelled, None)
     with subject.database.statements() as orders:
         first, second = orders.read(one), orders.read(two)
@@ -294,7 +295,7 @@ def test_what_happens_to_orders_is_kept_and_published(subject: Subject[Orders]) 
         "version": 3,
         "customer_id": "7",
         "status": "cancelled",
-        "reason": None,
+        "reason": "too late",
         "currency": "USD",
         "total_minor": 300,
         "lines": [LINE],

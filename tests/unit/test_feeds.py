@@ -10,7 +10,7 @@ import pytest
 from api.services import services
 from kernel.settings import MissingSetting
 from streams.engine.feed import Feed
-from streams.feeds import UnknownFeed, chosen, feeds, needs, open_store
+from streams.feeds import UnknownFeed, chosen, feeds, needs, open_store, open_timer, timed
 from tests.events import CODEC
 
 if TYPE_CHECKING:
@@ -63,6 +63,15 @@ def test_a_feed_needs_the_settings_of_its_own_sink() -> None:
         "tables": ("CLICKHOUSE_URL",),
         **{f"reactions.{name}": (f"{name.upper()}_DATABASE_URL",) for name in REACTING},
     }
+
+
+def test_a_services_deadlines_are_carried_out_where_its_reactions_are(told: Callable[..., None]) -> None:
+    punctual = [each.name for each in services() if each.deadlines]
+    assert punctual
+    assert timed([f"reactions.{name}" for name in REACTING]) == timed(chosen()) == punctual
+    assert timed(["views", "tables"]) == []
+    told(**of(f"reactions.{punctual[0]}"))
+    open_timer(punctual[0])
 
 
 @pytest.mark.parametrize("feed", feeds())

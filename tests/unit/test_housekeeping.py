@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from connectors.relay import databases
+from kernel.pauses import backoff_s
 from ops import chores, health, outboxes, relay
-from ops.chores import backoff_s
 from ops.outboxes import DAYS_AHEAD, ENOUGH_DAYS, days_ahead
 from ops.relay import Relay, Slot
 from ops.trouble import Trouble, verdict

@@ -15,6 +15,7 @@ from api.manifest import Service
 from api.services import BadManifest, check, consumers, services, topics
 from api.web.openapi import document
 from api.wsgi import create_app
+from kernel.deadlines import Deadline
 from local import layout as layouts
 from local.layout import PARTITIONS, Layout
 from local.programs import nginx
@@ -84,6 +85,16 @@ def test_its_database_follows_if_it_has_one(new: Service, monkeypatch: pytest.Mo
         assert (variable in environment) == new.has_database
 
 
+def test_a_setting_of_its_own_reaches_it_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAREA_PAY_BY_S", "60")
+    [chooser] = [each for each in services() if "PAY_BY_S" in each.settings]
+    for program in programs.programs(Layout(PORT)):
+        told = program.environment.get("MAREA_PAY_BY_S")
+        assert told == ("60" if program.name == chooser.name else None)
+    monkeypatch.delenv("MAREA_PAY_BY_S")
+    assert all("MAREA_PAY_BY_S" not in program.environment for program in programs.programs(Layout(PORT)))
+
+
 def test_its_topics_and_consumers_follow(new: Service) -> None:
     ids = {consumer_id(consumer) for consumer in consumers()}
     assert "view.points" in ids
@@ -130,6 +141,7 @@ def test_it_is_served_without_a_line_more(new: Service, monkeypatch: pytest.Monk
         ({"states": {}}, "has states of"),
         ({"states": {"marea.other": "SELECT 1"}}, "has states of"),
         ({"has_database": False}, "has no database"),
+        ({"reactions": (), "deadlines": (Deadline("d", print),)}, "deadlines and no reactions"),
         ({"streams": ("elsewhere/stream",)}, "streams at elsewhere/stream"),
         ({"reactions": (Reaction("r", "other", "", frozenset(), print, iter, ""),)}, "of other"),  # type: ignore[arg-type]
     ],

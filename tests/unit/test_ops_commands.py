@@ -1,16 +1,18 @@
 """`python -m ops status`, `verify` and `rebuild`: what they print, and when they exit with 1."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from psycopg2 import OperationalError
 from typer.testing import CliRunner
 
-from ops import console, consumers, health, status
+from ops import console, consumers, due, health, status
 from ops import rebuild as rebuilding
 from ops.__main__ import cli
 from ops.comparisons import CannotVerify
 from ops.consumers import Fare
+from ops.due import Waiting
 from ops.generations import rebuildable
 from ops.rebuild import Progress, Rebuilt
 from ops.relay import Relay
@@ -27,6 +29,7 @@ def _nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAREA_ADMIN_DATABASE_URL", "postgresql://127.0.0.1:1/nowhere")
     monkeypatch.setattr(health, "LOOKS", {})
     monkeypatch.setattr(status, "relays", list)
+    monkeypatch.setattr(due, "waiting", list)
 
 
 def ops(*arguments: str) -> tuple[int, str]:
@@ -52,6 +55,46 @@ def test_status_tells_what_is_not_known_and_the_rest(monkeypatch: pytest.MonkeyP
     found = json.loads(printed)
     assert found["relays"] == "no route"
     assert [each["name"] for each in found["consumers"]] == ["view.order"]
+
+
+def test_status_tells_deadlines_and_tasks_by_state_and_age(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = datetime.now(UTC)
+    found = [
+        Waiting("deadline", "orders", "pay_by", "waiting", 12, now + timedelta(seconds=90.5), None),
+        Waiting("task", "orders", "call", "given up", 1, now - timedelta(seconds=60), "503"),
+    ]
+    monkeypatch.setattr(due, "waiting", lambda: found)
+    monkeypatch.setattr(consumers, "fares", list)
+    _, printed = ops("status", "--json")
+    told = json.loads(printed)["due"]
+    assert [(each["name"], each["state"], each["number"]) for each in told] == [
+        ("pay_by", "waiting", 12),
+        ("call", "given up", 1),
+    ]
+    assert [round(each["age_s"], -1) for each in told] == [-90, 60]
+    _, printed = ops("status")
+    assert "deadline orders.pay_by" in printed
+    assert "in 90 s" in printed
+    assert "60 s ago" in printed
+
+
+def test_deadlines_that_are_long_overdue_and_tasks_given_up_are_troubles() -> None:
+    now = datetime.now(UTC)
+    overdue, fine = now - due.LATE - timedelta(seconds=1), now - due.LATE + timedelta(seconds=1)
+    found = [
+        Waiting("deadline", "orders", "a", "due", 2, overdue, None),
+        Waiting("deadline", "orders", "b", "failing", 1, overdue, "KeyError: 'x'"),
+        Waiting("deadline", "orders", "c", "due", 1, fine, None),
+        Waiting("deadline", "orders", "d", "waiting", 1, now + due.LATE, None),
+        Waiting("task", "orders", "e", "given up", 3, fine, "503"),
+        Waiting("task", "orders", "f", "waiting", 3, overdue, None),
+    ]
+    assert [(each.what, each.still) for each in due.troubles(found, now)] == [
+        ("the deadline a of orders", True),
+        ("the deadline b of orders", True),
+        ("the task e of orders", False),
+    ]
+    assert due.troubles(found, now)[1].why == "1 are overdue: KeyError: 'x'"
 
 
 def test_status_tells_that_consumers_are_not_known(monkeypatch: pytest.MonkeyPatch) -> None:

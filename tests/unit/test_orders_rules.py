@@ -82,6 +82,10 @@ def reject(order: Order, context: Context) -> OrderEvent | None:
     return rules.reject(order, "not enough stock", context)
 
 
+def expire(order: Order, context: Context) -> OrderEvent | None:
+    return rules.expire(order, context)
+
+
 def cancel(order: Order, context: Context) -> OrderEvent | None:
     return rules.cancel(order.id, order, None, context)
 
@@ -97,6 +101,10 @@ def cancel(order: Order, context: Context) -> OrderEvent | None:
         (reject, "confirmed", None),
         (reject, "rejected", None),
         (reject, "cancelled", None),
+        (expire, "placed", "cancelled"),
+        (expire, "confirmed", None),
+        (expire, "rejected", None),
+        (expire, "cancelled", None),
         (cancel, "placed", "cancelled"),
         (cancel, "confirmed", "cancelled"),
         (cancel, "cancelled", None),
@@ -117,7 +125,7 @@ def test_a_rejected_order_cannot_be_cancelled_nor_one_that_does_not_exist() -> N
         rules.cancel("order", None, None, context())
 
 
-@given(st.lists(st.sampled_from([confirm, reject, cancel])))
+@given(st.lists(st.sampled_from([confirm, reject, expire, cancel])))
 def test_versions_are_contiguous_and_a_final_state_stays(
     commands: list[Callable[[Order, Context], OrderEvent | None]],
 ) -> None:

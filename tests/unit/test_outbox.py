@@ -102,6 +102,8 @@ def largest(schema: Any, field: str = "") -> Any:
             return [largest(items)] * LINES
         case {"logicalType": "timestamp-micros"}:
             return START
+        case ["null", other]:
+            return largest(other, field)
         case "string":
             return ID if field in IDS else TEXT
     return 2**31 - 1 if schema == "int" else MAX_NUMBER

@@ -1,5 +1,6 @@
 """Every route and every reaction at work, without a server: a shop whose stores and views are in memory."""
 
+from datetime import timedelta
 from itertools import chain, count
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -11,6 +12,7 @@ from werkzeug.test import TestResponse
 from api.catalog import routes as catalog
 from api.inventory import reactions as reserving
 from api.inventory import routes as inventory
+from api.orders import deadlines as expiring
 from api.orders import reactions as settling
 from api.orders import routes as orders
 from api.services import views
@@ -36,6 +38,7 @@ SAID = {name: value for name, value in MILK.items() if name != "sku"}
 ORDER: dict[str, Any] = {"customer_id": "ada", "lines": [{"sku": "milk", "quantity": 1}]}
 TRACEPARENT = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
 NOW = iso_utc(START)
+PAY_BY = timedelta(minutes=15)
 
 
 class Shop:
@@ -50,7 +53,7 @@ class Shop:
         apps = {
             "products": catalog.create_app(MemoryDatabase(self.catalog), self.views, self.clock),
             "stock": inventory.create_app(MemoryDatabase(self.inventory), self.views, self.clock),
-            "orders": orders.create_app(MemoryDatabase(self.orders), self.views, self.clock),
+            "orders": orders.create_app(MemoryDatabase(self.orders), self.views, self.clock, PAY_BY),
         }
         self._clients: dict[str, FlaskClient] = {path: app.test_client() for path, app in apps.items()}
         self._clients["customers"] = self._clients["orders"]
@@ -253,6 +256,41 @@ def test_cancelling_frees_what_was_reserved(shop: Shop) -> None:
     shop.deliver()
     assert shop.get(f"/orders/{order['id']}") == answer.get_json()
     assert shop.get("/stock/milk")["available"] == 10
+
+
+def test_an_order_waits_for_its_answer_until_it_has_one(shop: Shop) -> None:
+    shop.stocked()
+    order_id = shop.order(milk=2).get_json()["id"]
+    assert shop.orders.pay_by == {order_id: START + PAY_BY}
+    shop.deliver()
+    assert shop.orders.pay_by == {}
+    cancelled = shop.order("another", milk=2).get_json()["id"]
+    assert [*shop.orders.pay_by] == [cancelled]
+    shop.send("POST", f"/orders/{cancelled}/cancel")
+    assert shop.orders.pay_by == {}
+
+
+def test_an_order_without_an_answer_in_time_is_cancelled_and_frees_what_is_reserved_later(shop: Shop) -> None:
+    shop.stocked()
+    order_id = shop.order(milk=2).get_json()["id"]
+    expiring.expire_orders(shop.orders, [order_id], shop.clock.context())
+    shop.deliver()
+    order = shop.get(f"/orders/{order_id}")
+    assert (order["status"], order["reason"], order["version"]) == (
+        "cancelled",
+        "the inventory did not answer in time",
+        2,
+    )
+    assert shop.get("/stock/milk")["available"] == 10
+
+
+def test_a_deadline_of_an_order_that_has_its_answer_changes_nothing(shop: Shop) -> None:
+    shop.stocked()
+    order_id = shop.order(milk=2).get_json()["id"]
+    shop.deliver()
+    expiring.expire_orders(shop.orders, [order_id], shop.clock.context())
+    shop.deliver()
+    assert shop.get(f"/orders/{order_id}")["status"] == "confirmed"
 
 
 def test_an_order_that_comes_again_gets_the_first_answer_again_whatever_has_changed(shop: Shop) -> None:

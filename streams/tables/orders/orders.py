@@ -12,13 +12,14 @@ TOPIC = order.TOPIC
 
 def rows(event: OrderEvent) -> list[Row]:
     data = event.data
+    reason = event.data["reason"] if event.type == "OrderRejected" or event.type == "OrderCancelled" else None
     return [
         {
             "order_id": event.key,
             "version": event.version,
             "customer_id": data["customer_id"],
             "status": STATUS[event.type],
-            "reason": event.data["reason"] if event.type == "OrderRejected" else "",
+            "reason": reason or "",
             "currency": data["currency"],
             "total_minor": data["total_minor"],
             "line_count": len(event.data["lines"]) if event.type == "OrderPlaced" else event.data["line_count"],

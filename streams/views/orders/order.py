@@ -26,7 +26,7 @@ def fold(row: Row | None, event: OrderEvent) -> Row:
         **row,
         "version": event.version,
         "status": STATUS[event.type],
-        "reason": event.data["reason"] if event.type == "OrderRejected" else None,
+        "reason": event.data["reason"] if event.type == "OrderRejected" or event.type == "OrderCancelled" else None,
         "updated_at": iso_utc(event.occurred_at),
     }
 

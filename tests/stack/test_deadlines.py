@@ -1,0 +1,115 @@
+"""Orders that nobody answers in time, on the real stack."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from kernel import settings
+from local.stack import Stack
+from ops.databases import admin
+from ops.status import describe
+from ops.verify import verify
+from tests.stack.shop import Shop, eventually
+
+#: Orders whose deadlines pass one after the other, and the time between two.
+ORDERS, APART = 100, timedelta(milliseconds=30)
+
+_MOVE = """
+UPDATE orders.deadline SET due_at = new.at, try_at = new.at FROM unnest(%s::text[], %s::timestamptz[]) AS new (id, at)
+WHERE aggregate_id = new.id AND name = 'pay_by'
+"""
+_CANCELLED = """
+SELECT aggregateid, version, occurred_at FROM orders.outbox
+WHERE type = 'OrderCancelled' AND aggregateid = ANY(%s)
+"""
+_LEFT = "SELECT count(*) FROM orders.deadline WHERE aggregate_id = ANY(%s)"
+
+
+@pytest.fixture
+def shop(stack: Stack) -> Shop:
+    return Shop()
+
+
+@pytest.fixture
+def unheard(stack: Stack, shop: Shop) -> Iterator[str]:
+    """A sku in stock; the inventory hears of no order of it until the test ends."""
+    sku = shop.stocked("milk", 1_000_000)
+    eventually(lambda: all_heard(shop))
+    stack.stop("connect")
+    try:
+        yield sku
+    finally:
+        stack.start("connect")
+        stack.wait_ready("connect")
+
+
+def all_heard(shop: Shop) -> bool:
+    """Whether every order of this shop is answered."""
+    orders = shop.get(f"/customers/{shop.name}/orders").json()["orders"]
+    return bool(orders) and all(order["status"] != "placed" for order in orders)
+
+
+def move(due: dict[str, datetime]) -> None:
+    """As if the orders had been placed so long ago that their deadlines pass at these moments."""
+    with admin(settings.admin_database_url()) as cursor:
+        cursor.execute(_MOVE, (list(due), list(due.values())))
+        assert cursor.rowcount == len(due)
+
+
+def cancelled(order_ids: list[str]) -> list[tuple[str, int, datetime]]:
+    with admin(settings.admin_database_url()) as cursor:
+        cursor.execute(_CANCELLED, (order_ids,))
+        rows: list[tuple[str, int, datetime]] = cursor.fetchall()
+        return rows
+
+
+def left(order_ids: list[str]) -> int:
+    with admin(settings.admin_database_url()) as cursor:
+        cursor.execute(_LEFT, (order_ids,))
+        [number] = cursor.fetchone() or (0,)
+        return int(number)
+
+
+def test_an_order_that_the_inventory_does_not_answer_in_time_is_cancelled(
+    stack: Stack, shop: Shop, unheard: str
+) -> None:
+    order_id = shop.order([(unheard, 3)]).json()["id"]
+    [waiting] = [each for each in describe()["due"] if (each["name"], each["state"]) == ("pay_by", "waiting")]
+    assert (waiting["what"], waiting["service"], waiting["number"]) == ("deadline", "orders", 1)
+    assert -900 <= waiting["age_s"] < -800
+    move({order_id: datetime.now(UTC)})
+    [(_, version, _)] = eventually(lambda: cancelled([order_id]))
+    assert version == 2
+    assert left([order_id]) == 0
+
+    stack.start("connect")
+    order = shop.settled(order_id)
+    assert (order["status"], order["reason"]) == ("cancelled", "the inventory did not answer in time")
+    assert verify().differences == []
+    assert shop.get(f"/stock/{unheard}").json()["reserved"] == 0
+
+
+def test_an_order_that_has_its_answer_has_no_deadline_any_more(shop: Shop) -> None:
+    sku = shop.stocked("milk", 10)
+    order_id = shop.order([(sku, 1)]).json()["id"]
+    assert shop.settled(order_id)["status"] == "confirmed"
+    assert left([order_id]) == 0
+
+
+@pytest.mark.parametrize("worker", ["worker-1", "worker-2"])
+def test_a_worker_that_is_killed_holds_up_no_deadline_for_long_and_each_becomes_a_command_once(
+    stack: Stack, shop: Shop, unheard: str, worker: str
+) -> None:
+    order_ids = [shop.order([(unheard, 1)]).json()["id"] for _ in range(ORDERS)]
+    begin = datetime.now(UTC) + timedelta(seconds=1)
+    due = {order_id: begin + number * APART for number, order_id in enumerate(order_ids)}
+    move(due)
+    eventually(lambda: cancelled(order_ids))
+    stack.kill(worker)
+    assert left(order_ids), "it was killed while deadlines passed"
+    eventually(lambda: not left(order_ids))
+    stack.wait_ready(worker)
+    found = cancelled(order_ids)
+    assert sorted(order_id for order_id, *_ in found) == sorted(order_ids)
+    assert max(at - due[order_id] for order_id, _, at in found) < timedelta(seconds=5)
