@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import psycopg2
@@ -15,17 +15,23 @@ import pytest
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
+from api.orders.store import Orders
 from kernel import deadlines
 from kernel.clock import SYSTEM, Clock
 from kernel.context import Context
 from kernel.deadlines import Deadline, Due
+from kernel.outbox import Outbox
 from kernel.postgres import connect
 from local.layout import databases
 from local.stack import Stack
 from ops.databases import admin
 from ops.migrate import make_schemas
+from ops.outboxes import make_partitions
+from schemas import order
+from schemas.event import Event
+from schemas.order import OrderPlaced, OrderPlacedData
 from streams.engine.timer import LOOK_S, MOST, Timer
-from tests.events import START
+from tests.events import CODEC, PLACED, START
 from tests.stack.shop import eventually
 
 DATABASE = "contract"
@@ -54,7 +60,7 @@ class Service:
 
     def connection(self) -> Connection:
         """In which nothing is committed unless the test does so."""
-        connection = connect(self.url, "contract", 5)
+        connection = connect(self.url, "contract", 5, lock_timeout="5s")
         self._open.append(connection)
         return connection
 
@@ -76,7 +82,7 @@ class Service:
         return handle
 
     def set(self, name: str, ids: Sequence[str], due_at: datetime = START) -> None:
-        with closing(connect(self.url, "contract", 5)) as connection, connection, connection.cursor() as cursor:
+        with closing(connect(self.url, "contract", 5, lock_timeout="5s")) as connection, connection, connection.cursor() as cursor:
             for each in ids:
                 deadlines.set_deadline(cursor, Due(each, self.named(name), due_at))
 
@@ -88,6 +94,11 @@ class Service:
         """The ids, failures and errors of those that have not."""
         query = "SELECT aggregate_id, attempts, error FROM orders.deadline WHERE name LIKE %s ORDER BY due_at, 1"
         return self._query(query, f"%-{self.mine}")
+
+    def pay_by(self, *order_ids: str) -> list[tuple[Any, ...]]:
+        """Those of these orders that wait for an answer, and until when."""
+        query = "SELECT aggregate_id, due_at FROM orders.deadline WHERE aggregate_id = ANY(%s) AND name = 'pay_by'"
+        return self._query(query, list(order_ids))
 
     def close(self) -> None:
         for each in self._open:
@@ -134,6 +145,26 @@ def test_a_deadline_can_be_moved_and_cleared(service: Service) -> None:
     service.now += LATER
     timer.run_due()
     assert (service.done(), service.left()) == ([("end", "a")], [])
+
+
+def test_an_order_is_placed_with_its_deadline_or_neither_is_there(service: Service) -> None:
+    with admin(service.admin_url) as cursor:
+        make_partitions(cursor, "orders", START)
+    first, second = str(uuid4()), str(uuid4())
+    connection = service.connection()
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        orders = Orders(cursor, Outbox("orders", (order.TOPIC,), lambda: CODEC))
+        assert orders.place(placed(first), service.mine, b"", START + LATER)
+        assert not orders.place(placed(second), service.mine, b"", START + LATER)
+        assert service.pay_by(first, second) == [(first, START + LATER)]
+        orders.clear_pay_by([first, second])
+    assert service.pay_by(first, second) == []
+
+
+def placed(order_id: str) -> OrderPlaced:
+    data = cast("OrderPlacedData", PLACED | {"order_id": order_id})
+    return Event(str(uuid4()), "OrderPlaced", order_id, 1, START, data)
 
 
 def test_nothing_becomes_a_command_before_it_is_due(service: Service) -> None:

@@ -40,7 +40,7 @@ def kind(stack: Stack) -> Iterator[str]:
 
 
 def open_connection(stack: Stack) -> Connection:
-    return connect(stack.layout.database_url("orders", DATABASE), "contract", 5)
+    return connect(stack.layout.database_url("orders", DATABASE), "contract", 5, lock_timeout="5s")
 
 
 @pytest.fixture
