@@ -17,24 +17,22 @@ from psycopg2.extensions import cursor as Cursor
 
 from api.orders.store import Orders
 from kernel import deadlines
+from kernel.answers import AlreadyAnswered, Answer, Command
 from kernel.clock import SYSTEM, Clock
 from kernel.context import Context
 from kernel.deadlines import Deadline, Due
 from kernel.outbox import Outbox
 from kernel.postgres import connect
-from local.layout import databases
-from local.stack import Stack
+from local.layout import Layout
 from ops.databases import admin
-from ops.migrate import make_schemas
-from ops.outboxes import make_partitions
 from schemas import order
 from schemas.event import Event
 from schemas.order import OrderPlaced, OrderPlacedData
 from streams.engine.timer import LOOK_S, MOST, Timer
+from tests.contract.conftest import DATABASE
 from tests.events import CODEC, PLACED, START
 from tests.stack.shop import eventually
 
-DATABASE = "contract"
 SOON, LATER = timedelta(seconds=1), timedelta(minutes=1)
 Handle = Callable[[Cursor, Sequence[str], Context], None]
 
@@ -42,9 +40,9 @@ Handle = Callable[[Cursor, Sequence[str], Context], None]
 class Service:
     """A service whose deadlines have names of their own, and a table of what became of them."""
 
-    def __init__(self, stack: Stack) -> None:
-        self.url = stack.layout.database_url("orders", DATABASE)
-        self.admin_url = stack.layout.database_url("admin", DATABASE)
+    def __init__(self, layout: Layout) -> None:
+        self.url = layout.database_url("orders", DATABASE)
+        self.admin_url = layout.database_url("admin", DATABASE)
         self.mine = uuid4().hex[:12]
         self.table = f"done_{self.mine}"
         self.now = START
@@ -115,9 +113,8 @@ class Service:
 
 
 @pytest.fixture
-def service(stack: Stack) -> Iterator[Service]:
-    make_schemas(stack.layout.database_url("admin", DATABASE), databases())
-    with closing(Service(stack)) as service:
+def service(layout: Layout) -> Iterator[Service]:
+    with closing(Service(layout)) as service:
         yield service
 
 
@@ -148,15 +145,15 @@ def test_a_deadline_can_be_moved_and_cleared(service: Service) -> None:
 
 
 def test_an_order_is_placed_with_its_deadline_or_neither_is_there(service: Service) -> None:
-    with admin(service.admin_url) as cursor:
-        make_partitions(cursor, "orders", START)
+    kept = Answer(Command("ada", "POST /v1/orders", service.mine, b""), 201, {}, b"")
     first, second = str(uuid4()), str(uuid4())
     connection = service.connection()
     connection.autocommit = True
     with connection.cursor() as cursor:
         orders = Orders(cursor, Outbox("orders", (order.TOPIC,), lambda: CODEC))
-        assert orders.place(placed(first), service.mine, b"", START + LATER)
-        assert not orders.place(placed(second), service.mine, b"", START + LATER)
+        orders.place(placed(first), START + LATER, kept)
+        with pytest.raises(AlreadyAnswered):
+            orders.place(placed(second), START + LATER, kept)
         assert service.pay_by(first, second) == [(first, START + LATER)]
         orders.clear_pay_by([first, second])
     assert service.pay_by(first, second) == []
