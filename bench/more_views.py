@@ -11,7 +11,7 @@ def more(order: View, folding: int, ignoring: int) -> Iterator[View]:
     for number in range(folding):
         yield replace(order, name=f"folding_{number}")
     for number in range(ignoring):
-        yield replace(order, name=f"ignoring_{number}", fold=_ignore, rank=None)
+        yield replace(order, name=f"ignoring_{number}", fold=_ignore, indexes={})
 
 
 def _ignore(row: Row | None, event: object) -> Row | None:

@@ -11,6 +11,6 @@ MAX_RECORD_BYTES = MAX_EVENT_BYTES + 100_000
 #: A message key, which is an aggregate's id, in UTF-8.
 MAX_KEY_BYTES = 200
 
-#: No number that is accepted is above this, nor below its negative: JSON, doubles and thereby Redis's scores are
-#: exact up to it.
+#: No number that is accepted is above this, nor below its negative: doubles, which readers of JSON have, are exact
+#: up to it.
 MAX_NUMBER = 2**53 - 1

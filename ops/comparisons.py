@@ -19,6 +19,7 @@ from kernel import settings
 from kernel.partition import partition_of
 from ops.databases import admin_url, database_of
 from streams.engine.consumer import Reaction, Row, Table, View, consumer_id
+from streams.engine.indexes import entries_of, parts_of
 from streams.engine.reader import Views
 from streams.engine.stores.clickhouse import POSITION_COLUMNS, generation_table, live_generations
 from streams.engine.stores.clickhouse import connect as connect_clickhouse
@@ -115,6 +116,18 @@ class Comparisons:
             rows = self._views.rows(view.name, partition)
             actual = ((key, orjson.loads(row)) for key, row in rows)
             yield Part(partition, view.expected(states.of(partition)), actual)
+            if view.indexes:
+                yield self._index_part(view, states, partition)
+
+    def _index_part(self, view: View, states: States, partition: int) -> Part:
+        """The index entries as rows: each is there or not."""
+        expected = (
+            entry
+            for key, row in view.expected(states.of(partition))
+            for entry in entries_of(view.indexes, key, row)
+        )
+        actual = self._views.entries(view.name, partition)
+        return Part(partition, map(_entry_row, expected), map(_entry_row, actual))
 
     def _table_parts(self, table: Table, states: States) -> Iterator[Part]:
         generation = live_generations(self._clickhouse, [table.name]).get(table.name)
@@ -161,6 +174,11 @@ def read_rows(service: str, query: str) -> Iterator[Iterator[tuple[str, str]]]:
             yield iter(cursor)
     finally:
         connection.close()
+
+
+def _entry_row(entry: str) -> Keyed:
+    index, *found = parts_of(entry)
+    return f"index {orjson.dumps([index, *found]).decode()}", {"index": index}
 
 
 def _keyed(columns: Iterable[str], rows: Iterable[Row]) -> Iterator[Keyed]:

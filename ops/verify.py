@@ -50,7 +50,7 @@ class Difference(NamedTuple):
 
 @dataclass
 class Verified:
-    """By consumer: how many rows were expected, and how many differ.
+    """By consumer: how many rows were expected, and how many differ; of views, their index entries count as rows.
 
     `differences` are those of the first SHOWN rows of each consumer; `parked` has the consumers with parked events,
     and how many. With `behind`, the relay or a consumer did not pass in time, so what differs may only be late.

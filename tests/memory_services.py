@@ -26,7 +26,8 @@ from kernel.partition import partition_of
 from kernel.refusals import Parked, Unavailable
 from schemas.event import Event, iso_utc
 from streams.engine.consumer import Row, View
-from streams.engine.reader import ANY, After, Views
+from streams.engine.indexes import Range, entries_of
+from streams.engine.reader import ANY, After, Page, Views
 from tests.events import CODEC
 
 Store = TypeVar("Store")
@@ -248,13 +249,19 @@ class MemoryViews(Views):
         self._check(view, after)
         return [self._rows[view][partition_of(key, self._partitions)].get(key) for key in keys]
 
-    def parts(self, view: str, key: str, after: After = ANY) -> list[bytes]:
+    def page(self, view: str, wanted: Range, limit: int, behind: str | None = None, after: After = ANY) -> Page:
         self._check(view, after)
-        return [rows[key] for rows in self._rows[view] if key in rows]
-
-    def below(self, view: str, limit: int, count: int, after: After = ANY) -> list[bytes]:
-        self._check(view, after)
-        rank = self._views[view].rank
-        rows = [(key, row) for partition in self._rows[view] for key, row in partition.items()]
-        ranked = sorted((orjson.loads(row)[rank], key, row) for key, row in rows)
-        return [row for number, _, row in ranked if number < limit][:count]
+        lower, upper = wanted.bounds(behind)
+        indexes = self._views[view].indexes
+        found = sorted(
+            (
+                (entry, row)
+                for held in self._rows[view]
+                for key, row in held.items()
+                for entry in entries_of(indexes, key, orjson.loads(row))
+                if lower < entry < upper
+            ),
+            reverse=wanted.descending,
+        )
+        place = wanted.place(found[limit - 1][0]) if len(found) > limit else None
+        return Page([row for _, row in found[:limit]], place)

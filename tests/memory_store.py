@@ -35,6 +35,7 @@ class MemoryStore:
         self.epochs: dict[LaneId, int] = {}
         self.versions: dict[LaneId, dict[str, int]] = defaultdict(dict)
         self.rows: dict[LaneId, dict[str, bytes]] = defaultdict(dict)
+        self.entries: dict[LaneId, set[str]] = defaultdict(set)
         self.records: dict[LaneId, list[tuple[int, Row]]] = defaultdict(list)
         self.parked_events: dict[LaneId, dict[int, Parked]] = defaultdict(dict)
         self.dropped_events: dict[LaneId, dict[int, Dropped]] = defaultdict(dict)
@@ -112,6 +113,11 @@ class MemoryStore:
                 self.rows[lane].pop(key, None)
             else:
                 self.rows[lane][key] = row
+        for entry, is_there in write.entries.items():
+            if is_there:
+                self.entries[lane].add(entry)
+            else:
+                self.entries[lane].discard(entry)
         self.versions[lane].update(write.versions)
         self.records[lane] += write.records
         self.events[lane] += write.events

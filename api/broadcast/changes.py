@@ -45,9 +45,8 @@ def _of_stock(event: StockEvent) -> tuple[str, Row]:
 
 
 def _of_order(event: OrderEvent) -> tuple[str, Row]:
-    summaries = customer_orders.fold(None, event)
-    assert summaries is not None, "an order is never deleted"
-    return customer_orders.key(event), {"type": event.type, "id": event.key, **summaries[event.key]}
+    row = customer_orders.fold(None, event)
+    return event.data["customer_id"], {"type": event.type, **row}
 
 
 STOCK = Kind(stock.TOPIC, _of_stock)

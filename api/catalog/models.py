@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.web.items import MOST_ITEMS, Each
+from api.web.pages import NextCursor, Page
 from api.web.requests import Body, Id, Path, Text
 from kernel.limits import MAX_NUMBER
 
@@ -18,6 +19,7 @@ _DESCRIPTION: dict[str, Any] = {
     "currency": "USD",
 }
 _MILK: dict[str, Any] = {"sku": "milk", **_DESCRIPTION}
+_PRODUCT = {**_MILK, "version": 1, "archived": False, "updated_at": "2026-01-31T12:00:00.000000Z"}
 
 Name = Annotated[Text, Field(min_length=1)]
 PriceMinor = Annotated[
@@ -86,14 +88,19 @@ class Sku(Path):
     sku: Annotated[Id, Field(json_schema_extra={"example": "milk"})]
 
 
+class Products(Page):
+    """Which products to list: those that meet every filter that is given. An empty text is what is unknown."""
+
+    department: Text | None = None
+    category: Text | None = None
+    brand: Text | None = None
+    archived: Annotated[bool, Field(description="Those that were taken out of the shop, in place of those in it.")] = False
+
+
 class Product(BaseModel):
     """A product as it is now."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {**_MILK, "version": 1, "archived": False, "updated_at": "2026-01-31T12:00:00.000000Z"}
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"example": _PRODUCT})
 
     sku: str
     version: int
@@ -105,3 +112,12 @@ class Product(BaseModel):
     currency: str
     archived: bool
     updated_at: str
+
+
+class ProductList(BaseModel):
+    """Some products."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"products": [_PRODUCT], "next_cursor": None}})
+
+    products: list[Product] = Field(description="By sku, in the order of its characters' numbers.")
+    next_cursor: NextCursor

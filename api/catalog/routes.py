@@ -8,12 +8,21 @@ from flask import Response
 from flask_openapi3.openapi import OpenAPI
 
 from api.catalog import rules
-from api.catalog.models import Changes, Description, NewProduct, NewProducts, Product, Sku
+from api.catalog.models import (
+    Changes,
+    Description,
+    NewProduct,
+    NewProducts,
+    Product,
+    ProductList,
+    Products,
+    Sku,
+)
 from api.catalog.service import SERVICE
 from api.catalog.store import Catalog
 from api.web import app as web
 from api.web import items as batch
-from api.web import replies, requests
+from api.web import pages, replies, requests
 from api.web.idempotency import Keep, OptionalKey, once
 from api.web.items import Results, Unreadable
 from api.web.preconditions import Changing
@@ -23,6 +32,7 @@ from kernel.database import Database
 from kernel.refusals import Conflict
 from kernel.token import version_of
 from schemas.product import ProductEvent
+from streams.engine.indexes import Range
 from streams.engine.reader import Views
 from streams.views.catalog import product
 
@@ -37,6 +47,7 @@ def create_app(database: Database[Catalog], views: Views, clock: Clock) -> OpenA
     routes.patch("/v1/products/<sku>", responses={HTTPStatus.OK: Product})(handlers.change_product)
     routes.delete("/v1/products/<sku>", responses={HTTPStatus.OK: Product})(handlers.archive_product)
     routes.get("/v1/products/<sku>", responses={HTTPStatus.OK: Product})(handlers.get_product)
+    routes.get("/v1/products", responses={HTTPStatus.OK: ProductList})(handlers.list_products)
     return web.create_app(SERVICE, routes, database.ping)
 
 
@@ -101,6 +112,13 @@ class _Handlers:
         """A product as its view has it."""
         row = self._views.get("product", path.sku, header.after(product.TOPIC))
         return replies.reply_row(row, f"There is no product {path.sku}.")
+
+    def list_products(self, query: Products, header: Reading) -> Response:
+        """The products that meet the filters, as their view has them."""
+        filters = query.model_dump(include={"department", "category", "brand"}, exclude_none=True)
+        wanted = Range(*product.index_and_prefix(filters, archived=query.archived))
+        rows, next_cursor = pages.read(self._views, "product", wanted, query, header.after(product.TOPIC))
+        return pages.reply("products", rows, next_cursor)
 
     def _change(
         self, sku: str, header: Changing, decide: Callable[[rules.Product | None], ProductEvent]

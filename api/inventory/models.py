@@ -6,7 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from api.web.items import MOST_ITEMS, Each
-from api.web.requests import Body, Id, Path, Query, Text
+from api.web.pages import NextCursor, Page
+from api.web.requests import Body, Id, Path, Text
 from kernel.limits import MAX_NUMBER
 
 _STOCK: dict[str, Any] = {
@@ -69,11 +70,10 @@ class Sku(Path):
     sku: Annotated[Id, Field(json_schema_extra={"example": "milk"})]
 
 
-class Below(Query):
+class Below(Page):
     """Which stock items to list."""
 
     below: Annotated[int, Field(ge=0, le=MAX_NUMBER, description="Items with fewer units available than this.")]
-    limit: Annotated[int, Field(ge=1, le=1_000)] = 100
 
 
 class Stock(BaseModel):
@@ -90,8 +90,9 @@ class Stock(BaseModel):
 
 
 class StockList(BaseModel):
-    """Stock items, by what is available."""
+    """Some stock items, by what is available."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"stock": [_STOCK]}})
+    model_config = ConfigDict(json_schema_extra={"example": {"stock": [_STOCK], "next_cursor": None}})
 
     stock: list[Stock] = Field(description="Those with the fewest units available first.")
+    next_cursor: NextCursor

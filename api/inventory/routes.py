@@ -23,7 +23,7 @@ from api.inventory.service import SERVICE
 from api.inventory.store import Inventory
 from api.web import app as web
 from api.web import items as batch
-from api.web import replies, requests
+from api.web import pages, replies, requests
 from api.web.idempotency import Keep, RequiredKey, once
 from api.web.items import Results, Unreadable
 from api.web.preconditions import Counting
@@ -34,6 +34,7 @@ from kernel.database import Database
 from kernel.refusals import Conflict
 from kernel.token import version_of
 from schemas.stock import StockEvent, StockReceived
+from streams.engine.indexes import Range
 from streams.engine.reader import Views
 from streams.views.inventory import stock
 
@@ -109,8 +110,9 @@ class _Handlers:
 
     def list_stock(self, query: Below, header: Reading) -> Response:
         """The stock items with fewer than so many units available, as their view has them."""
-        rows = self._views.below("stock", query.below, query.limit, header.after(stock.TOPIC))
-        return replies.reply(b'{"stock":[' + b",".join(rows) + b"]}")
+        below = Range("available", high=query.below)
+        rows, next_cursor = pages.read(self._views, "stock", below, query, header.after(stock.TOPIC))
+        return pages.reply("stock", rows, next_cursor)
 
     def _changed(self, event: StockEvent) -> Response:
         token = self._views.token([version_of(event)])

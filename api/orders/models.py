@@ -5,12 +5,14 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.web.requests import Body, Id, Path, Query
+from api.web.pages import NextCursor, Page
+from api.web.requests import Body, Id, Path, Time
 from schemas.order import OrderStatus
 
 _SUMMARY: dict[str, Any] = {
     "id": "01900000-0000-7000-8000-000000000001",
     "version": 2,
+    "customer_id": "ada",
     "status": "confirmed",
     "currency": "USD",
     "total_minor": 300,
@@ -27,7 +29,6 @@ _LINE: dict[str, Any] = {
 }
 _ORDER: dict[str, Any] = {
     **_SUMMARY,
-    "customer_id": "ada",
     "reason": None,
     "lines": [_LINE],
     "updated_at": "2026-01-31T12:00:00.250000Z",
@@ -62,11 +63,16 @@ class CustomerId(Path):
     customer_id: Annotated[Id, Field(json_schema_extra={"example": "ada"})]
 
 
-class Page(Query):
-    """Which of many orders to give."""
+class CustomerOrders(Page):
+    """Which of a customer's orders to give."""
 
-    limit: Annotated[int, Field(ge=1, le=1_000)] = 50
-    cursor: Annotated[str | None, Field(max_length=200, description="next_cursor of the page before.")] = None
+    status: Annotated[OrderStatus | None, Field(description="Those that have this status.")] = None
+    placed_from: Annotated[
+        Time | None, Field(alias="from", description="Those placed at this time or later.")
+    ] = None
+    placed_to: Annotated[
+        Time | None, Field(alias="to", description="Those placed before this time, and not at it.")
+    ] = None
 
 
 class OrderLine(BaseModel):
@@ -88,6 +94,7 @@ class OrderSummary(BaseModel):
 
     id: str
     version: int
+    customer_id: str
     status: OrderStatus
     currency: str
     total_minor: int = Field(description="In minor units of the currency.")
@@ -99,7 +106,6 @@ class Order(OrderSummary):
 
     model_config = ConfigDict(json_schema_extra={"example": _ORDER})
 
-    customer_id: str
     reason: str | None = Field(description="Why it was rejected, or cancelled by nobody's wish.")
     lines: list[OrderLine]
     updated_at: str
@@ -111,4 +117,4 @@ class OrderPage(BaseModel):
     model_config = ConfigDict(json_schema_extra={"example": {"orders": [_SUMMARY], "next_cursor": None}})
 
     orders: list[OrderSummary]
-    next_cursor: str | None
+    next_cursor: NextCursor

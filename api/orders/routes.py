@@ -1,30 +1,26 @@
 """Orders over HTTP."""
 
-import base64
-import binascii
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Any
 
-import orjson
 from flask import Response
 from flask_openapi3.openapi import OpenAPI
 
 from api.orders import rules
-from api.orders.models import CustomerId, NewOrder, Order, OrderId, OrderPage, Page
+from api.orders.models import CustomerId, CustomerOrders, NewOrder, Order, OrderId, OrderPage
 from api.orders.rules import Line
 from api.orders.service import SERVICE
 from api.orders.store import Orders
 from api.web import app as web
-from api.web import replies, requests
+from api.web import pages, replies, requests
 from api.web.idempotency import Keep, RequiredKey, once
 from api.web.preconditions import Changing
 from api.web.tokens import Reading
 from kernel.clock import Clock
 from kernel.database import Database
-from kernel.refusals import FieldError, Invalid
 from kernel.token import Version
 from streams.engine.consumer import Row
+from streams.engine.indexes import Range
 from streams.engine.reader import Views
 from streams.views.orders import order
 
@@ -92,40 +88,15 @@ class _Handlers:
         row = self._views.get("order", order_id, header.after(order.TOPIC))
         return replies.reply_row(row, f"There is no order {order_id}.")
 
-    def get_customer_orders(self, path: CustomerId, query: Page, header: Reading) -> Response:
-        """A customer's orders, the newest first."""
-        orders: dict[str, dict[str, Any]] = {}
-        for part in self._views.parts("customer_orders", path.customer_id, header.after(order.TOPIC)):
-            orders.update(orjson.loads(part))
-        newest_first = sorted(
-            ((row["placed_at"], order_id) for order_id, row in orders.items()), reverse=True
-        )
-        if query.cursor:
-            last = _decode_cursor(query.cursor)
-            newest_first = [place for place in newest_first if place < last]
-        page = newest_first[: query.limit]
-        more = len(newest_first) > len(page)
-        return replies.reply(
-            {
-                "orders": [{"id": order_id, **orders[order_id]} for _, order_id in page],
-                "next_cursor": _encode_cursor(*page[-1]) if more else None,
-            }
-        )
+    def get_customer_orders(self, path: CustomerId, query: CustomerOrders, header: Reading) -> Response:
+        """A customer's orders, the newest first, as their view has them."""
+        customer = path.customer_id
+        index, prefix = ("customer,status", (customer, query.status)) if query.status else ("customer", (customer,))
+        newest_first = Range(index, prefix, low=query.placed_from, high=query.placed_to, descending=True)
+        after = header.after(order.TOPIC)
+        rows, next_cursor = pages.read(self._views, "customer_orders", newest_first, query, after)
+        return pages.reply("orders", rows, next_cursor)
 
     def _changed(self, row: Row, status: HTTPStatus = HTTPStatus.OK) -> Response:
         token = self._views.token([Version(order.TOPIC, row["id"], row["version"])])
         return replies.changed(row, token, status, {"ETag": replies.etag(row["version"])})
-
-
-def _encode_cursor(placed_at: str, order_id: str) -> str:
-    return base64.urlsafe_b64encode(f"{placed_at} {order_id}".encode()).decode()
-
-
-def _decode_cursor(cursor: str) -> tuple[str, str]:
-    try:
-        placed_at, order_id = base64.b64decode(cursor, altchars=b"-_", validate=True).decode().split(" ")
-    except (binascii.Error, ValueError) as error:
-        raise Invalid(
-            "The cursor is not one of ours.", [FieldError("cursor", "is not a next_cursor")]
-        ) from error
-    return placed_at, order_id

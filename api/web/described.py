@@ -73,15 +73,19 @@ def describe(method: str, path: str, operation: dict[str, Any], schemas: Mapping
         parameters += [_condition(name) for name in _CONDITIONS]
         answers["304"] = {"description": "The sender has it already.", "headers": {"ETag": _header(_ETAG)}}
     for status in [status for status in answers if status.startswith("2")]:
-        answers[status].setdefault("headers", {}).update(_headers(status, versioned=versioned))
+        answers[status].setdefault("headers", {}).update(_headers(method, status, versioned=versioned))
     for status in _failures(method, path, operation):
         answers[str(status)] = {"$ref": f"#/components/responses/{_name(HTTPStatus(status))}"}
 
 
-def _headers(status: str, *, versioned: bool) -> dict[str, Any]:
+def _headers(method: str, status: str, *, versioned: bool) -> dict[str, Any]:
     """What comes with an answer that is no failure."""
     headers = {"ETag": _header(_ETAG)} if versioned else {}
-    return headers | ({"Location": _header("Where it can be read.")} if status == "201" else {})
+    if method != "get":
+        headers["Marea-Token"] = _header("With it, reads see what this has changed.")
+    if status == "201":
+        headers["Location"] = _header("Where it can be read.")
+    return headers
 
 
 def _failures(method: str, path: str, operation: Mapping[str, Any]) -> Iterator[int]:

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Callable
+from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, Self
 
 import flask
 from flask import request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 from werkzeug.exceptions import UnsupportedMediaType
 
 from api.web import bodies
@@ -15,6 +17,7 @@ from kernel import refusals
 from kernel.clock import Clock
 from kernel.context import Context
 from kernel.refusals import FieldError, Invalid
+from schemas.event import iso_utc
 
 #: Decompressed, too. A batch of 1,000 products whose texts are as long as allowed, in characters of four bytes, has
 #: 3.3 MB.
@@ -30,6 +33,24 @@ Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 #: Text without control characters; PostgreSQL refuses NUL.
 Text = Annotated[str, Field(pattern=r"^[^\x00-\x1F\x7F]*$", max_length=200)]
+
+
+def _as_utc(text: str) -> str:
+    try:
+        return iso_utc(datetime.fromisoformat(text.upper()))
+    except (ValueError, OverflowError) as error:
+        raise PydanticCustomError("time", "Input should be a time that there is") from error
+
+
+#: A time (RFC 3339) in whichever zone, down to microseconds; kept in the one way that times are written in JSON.
+Time = Annotated[
+    str,
+    Field(
+        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?([Zz]|[+-][0-9]{2}:[0-9]{2})$",
+        json_schema_extra={"format": "date-time"},
+    ),
+    AfterValidator(_as_utc),
+]
 
 
 class Body(BaseModel):

@@ -1,8 +1,8 @@
 """What a consumer is: a view, a table or a reaction. Which there are is what the services' manifests say."""
 
 import pkgutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from types import ModuleType
 from typing import Any, Generic
@@ -14,6 +14,12 @@ from schemas.event import Event, Topic
 Row = dict[str, Any]
 E = TypeVar("E", default=Any)
 
+#: A part of a sort key: a text without NUL, or a whole number that is not negative.
+Part = str | int
+SortKey = tuple[Part, ...]
+#: Gives the sort keys under which a row is found; a module's own function, because a rebuild hands it to processes.
+Index = Callable[[Row], Iterable[SortKey]]
+
 
 def _aggregate_id(event: Event) -> str:
     return event.key
@@ -23,8 +29,8 @@ def _aggregate_id(event: Event) -> str:
 class View:
     """A Redis read model: `fold(row, event)` gives the row of `key(event)` after the event; None is no row.
 
-    `rank` names an integer field of the row by which readers may range. `expected(states)` gives the rows that one
-    partition must hold when its aggregates' states in PostgreSQL are `states`.
+    `expected(states)` gives the rows that one partition must hold when its aggregates' states in PostgreSQL are
+    `states`. `indexes` say by name where else rows are found, in order: pure functions, see streams/engine/indexes.py.
     """
 
     name: str
@@ -32,7 +38,7 @@ class View:
     fold: Callable[[Row | None, Event], Row | None]
     expected: Callable[[Iterable[Row]], Iterator[tuple[str, Row]]]
     key: Callable[[Event], str] = _aggregate_id
-    rank: str | None = None
+    indexes: Mapping[str, Index] = field(default_factory=dict, hash=False)
     module: str = ""
     kind: str = "view"
 
@@ -96,8 +102,8 @@ def consumer_id(consumer: Consumer) -> str:
 def views_in(package: ModuleType) -> Iterator[View]:
     """The views of a package: one a module."""
     for name, module in _modules(package):
-        key, rank = getattr(module, "key", _aggregate_id), getattr(module, "RANK", None)
-        yield View(name, module.TOPIC, module.fold, module.expected, key, rank, module.__name__)
+        key, indexes = getattr(module, "key", _aggregate_id), getattr(module, "INDEXES", {})
+        yield View(name, module.TOPIC, module.fold, module.expected, key, indexes, module.__name__)
 
 
 def tables_in(package: ModuleType) -> Iterator[Table]:

@@ -22,6 +22,7 @@ from kernel.code import fingerprint
 from schemas.event import Event
 from streams.engine.batch import Batch, Item
 from streams.engine.consumer import Consumer, NotYet, Reaction, Row, Table, View
+from streams.engine.indexes import entries_of
 from streams.engine.stores import (
     COUNTED,
     Cause,
@@ -294,8 +295,13 @@ class ViewLane(Lane):
         key = view.key(event)
         before = write.rows[key] if key in write.rows else self._rows[key]
         after = view.fold(before, event)
-        if after is not before:
-            write.rows[key] = after
+        if after is before:
+            return
+        if view.indexes:
+            # First, because it may raise, and then nothing of the event must be in the write.
+            old, new = entries_of(view.indexes, key, before), entries_of(view.indexes, key, after)
+            write.entries.update(dict.fromkeys(old - new, False) | dict.fromkeys(new - old, True))
+        write.rows[key] = after
 
 
 def _key(key_of: Callable[[Event], str], event: Event) -> str | None:

@@ -12,6 +12,7 @@ from kernel import token
 from kernel.partition import partition_of
 from kernel.refusals import Parked, Unavailable
 from kernel.token import Version
+from streams.engine.indexes import Range, parts_of
 from streams.engine.stores.redis import Keys, connect, keys_of, live_generation, live_key
 
 #: Seconds between two looks at a view that is behind what a read has to see: more each time, within these bounds.
@@ -26,6 +27,13 @@ class After(NamedTuple):
 
 
 ANY = After()
+
+
+class Page(NamedTuple):
+    """Some rows, and the place behind which the next page begins; None when there is no more."""
+
+    rows: list[bytes]
+    next: str | None
 
 
 class Views:
@@ -66,38 +74,52 @@ class Views:
             after,
         )
 
-    def parts(self, view: str, key: str, after: After = ANY) -> list[bytes]:
-        """The rows under `key` in all partitions, for a view whose key is not the aggregate's id."""
-        rows = self._read(
-            view,
-            lambda pipeline, generation: [
-                pipeline.hget(keys_of(view, generation, partition).rows, key)
-                for partition in range(self._partitions)
-            ],
-            after,
-        )
-        return [row for row in rows if row is not None]
+    def page(self, view: str, wanted: Range, limit: int, behind: str | None = None, after: After = ANY) -> Page:
+        """At most `limit` rows in an index's order, from `behind` a place on.
 
-    def below(self, view: str, limit: int, count: int, after: After = ANY) -> list[bytes]:
-        """At most `count` rows whose RANK field is below `limit`, the lowest first."""
-        ranked = self._read(
+        What it costs does not depend on how many entries there are. The entries of all partitions are read at once,
+        then their rows: a row that changes in between comes as it is by then, and not at all if it is deleted by then.
+        So a page may show a row that has just ceased to be in the range, and have fewer rows than it may. A row whose
+        sort key stays the same comes on just one of the pages that follow each other, whatever else changes.
+        """
+        lower, upper = wanted.bounds(behind)
+        found = self._read(
             view,
             lambda pipeline, generation: [
                 pipeline.zrange(
-                    keys_of(view, generation, partition).rank,
-                    "-inf",
-                    f"({limit}",
-                    byscore=True,
+                    keys_of(view, generation, partition).entries,
+                    *((f"({upper}", f"({lower}") if wanted.descending else (f"({lower}", f"({upper}")),
+                    desc=wanted.descending,
+                    bylex=True,
                     offset=0,
-                    num=count,
-                    withscores=True,
+                    num=limit + 1,
                 )
                 for partition in range(self._partitions)
             ],
             after,
         )
-        lowest = sorted((score, key) for group in ranked for key, score in group)[:count]
-        rows = self.many(view, [key.decode() for _, key in lowest])
+        entries = sorted(
+            ((entry.decode(), partition) for partition, group in enumerate(found) for entry in group),
+            reverse=wanted.descending,
+        )
+        shown = entries[:limit]
+        place = wanted.place(shown[-1][0]) if len(entries) > limit else None
+        return Page(self._rows_of(view, shown, after), place)
+
+    def _rows_of(self, view: str, entries: Sequence[tuple[str, int]], after: After) -> list[bytes]:
+        """The rows of entries with their partitions, in this order."""
+        keys: dict[int, list[str]] = {}
+        for entry, partition in entries:
+            keys.setdefault(partition, []).append(parts_of(entry)[-1])
+        found = self._read(
+            view,
+            lambda pipeline, generation: [
+                pipeline.hmget(keys_of(view, generation, partition).rows, some) for partition, some in keys.items()
+            ],
+            after,
+        )
+        left = {partition: iter(rows) for partition, rows in zip(keys, found, strict=True)}
+        rows = [next(left[partition]) for _, partition in entries]
         return [row for row in rows if row is not None]
 
     def rows(self, view: str, partition: int) -> Iterator[tuple[str, bytes]]:
@@ -105,6 +127,12 @@ class Views:
         generation = self.generation(view)
         for key, row in self._client.hscan_iter(keys_of(view, generation, partition).rows, count=1_000):
             yield key.decode(), row
+
+    def entries(self, view: str, partition: int) -> Iterator[str]:
+        """Every index entry of a partition, in no order; one that is there all the while comes once at least."""
+        generation = self.generation(view)
+        for entry, _ in self._client.zscan_iter(keys_of(view, generation, partition).entries, count=1_000):
+            yield entry.decode()
 
     def generation(self, view: str) -> int:
         """The live generation's number; 1 before the first worker has run."""

@@ -9,13 +9,15 @@ import orjson
 import pytest
 
 from kernel import settings, token
+from kernel.limits import MAX_NUMBER
 from kernel.partition import partition_of
 from kernel.refusals import Parked as IsParked
 from kernel.refusals import Unavailable
 from kernel.token import Version
 from local.stack import Stack
 from schemas.event import Topic
-from streams.engine.consumer import Row, View, consumer_id
+from streams.engine.consumer import Row, SortKey, View, consumer_id
+from streams.engine.indexes import Range, entries_of
 from streams.engine.reader import After, Views
 from streams.engine.stores import LaneId, Parked, Write
 from streams.engine.stores.redis import RedisStore
@@ -27,9 +29,13 @@ from tests.stack.shop import eventually
 PARTITIONS = 4
 
 
+def by_n(row: Row) -> Iterator[SortKey]:
+    yield row.get("group", ""), row["n"]
+
+
 class Subject(NamedTuple):
-    """A view with a rank, `n`; `put` gives it a partition's first rows, `apply` a version of an aggregate with its row,
-    and `park` an event of one.
+    """A view with an index by `group` and `n`; `put` gives it rows of a partition, which it did not have before, `apply`
+    a version of an aggregate with its row, and `park` an event of one.
     """
 
     view: str
@@ -41,7 +47,8 @@ class Subject(NamedTuple):
 
 @pytest.fixture(params=["memory", "redis"])
 def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
-    view = View(f"contract-{uuid4()}", Topic(""), lambda row, event: row, lambda states: iter(()), rank="n")
+    topic, indexes = Topic[Any](""), {"n": by_n}
+    view = View(f"contract-{uuid4()}", topic, lambda row, event: row, lambda states: iter(()), indexes=indexes)
     if request.param == "memory":
         memory = MemoryViews([view], PARTITIONS)
         yield Subject(
@@ -59,22 +66,20 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
     lanes = [LaneId(consumer_id(view), partition) for partition in range(PARTITIONS)]
     store.progress(lanes)
 
-    def put(partition: int, rows: dict[str, Row]) -> None:
-        assert store.apply([Write(lanes[partition], 0, 1, rows=dict(rows))]) == {}
-
     positions = [0] * PARTITIONS
 
-    def write(key: str, **changes: Any) -> None:
-        partition = partition_of(key, PARTITIONS)
+    def write(partition: int, rows: dict[str, Row], **changes: Any) -> None:
         start, positions[partition] = positions[partition], positions[partition] + 1
-        assert store.apply([Write(lanes[partition], start, start + 1, **changes)]) == {}
+        entries = {entry: True for key, row in rows.items() for entry in entries_of(indexes, key, row)}
+        changed = Write(lanes[partition], start, start + 1, rows=dict(rows), entries=entries, **changes)
+        assert store.apply([changed]) == {}
 
     yield Subject(
         view.name,
         Views(settings.redis_url(), PARTITIONS),
-        put,
-        lambda key, version: write(key, rows={key: {"n": version}}, versions={key: version}),
-        lambda key: write(key, parked=[Parked(0, key, 1, "gap", "", "", START)]),
+        write,
+        lambda key, version: write(partition_of(key, PARTITIONS), {key: {"n": version}}, versions={key: version}),
+        lambda key: write(partition_of(key, PARTITIONS), {}, parked=[Parked(0, key, 1, "gap", "", "", START)]),
     )
     client.delete(*client.scan_iter(f"*{view.name}*"))
 
@@ -98,22 +103,48 @@ def test_a_row_is_found_by_its_key_and_a_missing_one_is_none(subject: Subject) -
     assert subject.views.many(subject.view, []) == []
 
 
-def test_the_parts_of_a_key_are_those_of_all_partitions(subject: Subject) -> None:
-    subject.put(1, {"ada": {"n": 1}, "bob": {"n": 0}})
-    subject.put(3, {"ada": {"n": 3}})
-    assert sorted(map(orjson.loads, subject.views.parts(subject.view, "ada")), key=lambda row: int(row["n"])) == [
-        {"n": 1},
-        {"n": 3},
-    ]
-    assert subject.views.parts(subject.view, "eve") == []
+def walked(subject: Subject, wanted: Range, limit: int) -> list[list[str]]:
+    """The keys on each page."""
+    pages, behind = [], None
+    while True:
+        page = subject.views.page(subject.view, wanted, limit, behind)
+        pages.append([orjson.loads(row)["key"] for row in page.rows])
+        if page.next is None:
+            return pages
+        behind = page.next
 
 
-def test_the_rows_below_a_number_come_lowest_first_and_by_key_among_equals(subject: Subject) -> None:
-    put(subject, a=3, b=1, c=1, d=-2, e=7)
-    found = [orjson.loads(row)["n"] for row in subject.views.below(subject.view, 7, 10)]
-    assert found == [-2, 1, 1, 3]
-    assert subject.views.below(subject.view, 7, 2) == subject.views.many(subject.view, ["d", "b"])
-    assert subject.views.below(subject.view, -2, 10) == []
+def test_pages_are_in_the_order_of_the_index_and_by_key_among_equals(subject: Subject) -> None:
+    put(subject, a=3, b=1, c=1, d=0, e=7)
+    all_of = Range("n", ("",))
+    assert walked(subject, all_of, 2) == [["d", "b"], ["c", "a"], ["e"]]
+    assert walked(subject, all_of._replace(descending=True), 3) == [["e", "a", "c"], ["b", "d"]]
+    assert walked(subject, all_of, 5) == [["d", "b", "c", "a", "e"]]
+
+
+def test_a_range_begins_at_its_lower_bound_and_ends_before_its_upper_one(subject: Subject) -> None:
+    put(subject, a=0, b=1, c=2, d=9, e=10, f=MAX_NUMBER - 1, g=MAX_NUMBER)
+    assert walked(subject, Range("n", ("",), low=1, high=10), 10) == [["b", "c", "d"]]
+    assert walked(subject, Range("n", ("",), low=1, high=10, descending=True), 2) == [["d", "c"], ["b"]]
+    assert walked(subject, Range("n", ("",), low=MAX_NUMBER - 1, high=MAX_NUMBER), 10) == [["f"]]
+    assert walked(subject, Range("n", ("",), low=3, high=3), 10) == [[]]
+    assert walked(subject, Range("n", ("other",)), 10) == [[]]
+
+
+def test_what_is_added_between_two_pages_moves_nothing_that_is_there(subject: Subject) -> None:
+    put(subject, a=10, b=20, c=30, d=40)
+    first = subject.views.page(subject.view, Range("n", ("",)), 2)
+    put(subject, e=5, f=15, g=35)
+    second = subject.views.page(subject.view, Range("n", ("",)), 5, first.next)
+    keys = [[orjson.loads(row)["key"] for row in page.rows] for page in (first, second)]
+    assert keys == [["a", "b"], ["c", "g", "d"]]
+
+
+def test_a_row_is_found_in_the_partition_of_its_entry(subject: Subject) -> None:
+    """Also for a view whose key is not the aggregate's id."""
+    for partition, key in enumerate("aaab"):
+        subject.put(partition, {key: {"n": partition, "key": f"{key}{partition}"}})
+    assert walked(subject, Range("n", ("",)), 10) == [["a0", "a1", "a2", "b3"]]
 
 
 def after(version: int, wait_s: float = 0.0) -> After:
@@ -125,13 +156,12 @@ def test_a_read_sees_the_version_that_it_has_to_see_or_is_refused(subject: Subje
         subject.views.get(subject.view, "a", after(1))
     subject.apply("a", 1)
     subject.apply("b", 1)
-    for read in (subject.views.get, subject.views.parts):
-        assert read(subject.view, "a", after(1))
-        with pytest.raises(Unavailable):
-            read(subject.view, "b", after(2))
-    assert subject.views.below(subject.view, 2, 10, after(1))
+    assert subject.views.get(subject.view, "a", after(1))
     with pytest.raises(Unavailable):
-        subject.views.below(subject.view, 2, 10, after(2))
+        subject.views.get(subject.view, "b", after(2))
+    assert subject.views.page(subject.view, Range("n", ("",)), 10, after=after(1)).rows
+    with pytest.raises(Unavailable):
+        subject.views.page(subject.view, Range("n", ("",)), 10, after=after(2))
     subject.apply("a", 3)
     assert subject.views.get(subject.view, "a", after(2)) == b'{"n":3}'
 

@@ -40,6 +40,10 @@ class Subject:
     def held(self) -> set[str]:
         raise NotImplementedError
 
+    def entries(self) -> set[str]:
+        """Of a view's index."""
+        return set()
+
     def close(self) -> None:
         """Removes what the test made."""
 
@@ -56,11 +60,14 @@ class Memory(Subject):
     def held(self) -> set[str]:
         return {key for rows in self._store.rows.values() for key in rows}
 
+    def entries(self) -> set[str]:
+        return set().union(*self._store.entries.values())
+
 
 class InRedis(Subject):
     def __init__(self) -> None:
         self._client = connect_redis(settings.redis_url())
-        self._view = View(f"contract-{uuid4()}", Topic(""), lambda row, event: row, lambda states: iter(()), rank="n")
+        self._view = View(f"contract-{uuid4()}", Topic(""), lambda row, event: row, lambda states: iter(()))
         self.name = consumer_id(self._view)
 
     def open(self) -> Store:
@@ -68,10 +75,13 @@ class InRedis(Subject):
 
     def held(self) -> set[str]:
         keys = [keys_of(self._view.name, GENERATION, partition) for partition in range(4)]
-        ranked: set[bytes] = {m for key in keys for m in self._client.zrange(key.rank, 0, -1)}  # type: ignore[misc]
         rows: set[bytes] = {field for key in keys for field in self._client.hkeys(key.rows)}  # type: ignore[misc]
-        assert ranked == rows, "the rank has the rows, no more and no fewer"
         return {row.decode() for row in rows}
+
+    def entries(self) -> set[str]:
+        keys = [keys_of(self._view.name, GENERATION, partition) for partition in range(4)]
+        entries: set[bytes] = {m for key in keys for m in self._client.zrange(key.entries, 0, -1)}  # type: ignore[misc]
+        return {entry.decode() for entry in entries}
 
     def close(self) -> None:
         for partition in range(4):
@@ -192,6 +202,7 @@ class Worker:
             versions={aggregate: expected + len(names)},
             parked=list(parked),
             rows={name: {"n": number} for number, name in enumerate(names)},
+            entries={f"{name}\0ü": True for name in names},
             records=[(expected + number, product(name)) for number, name in enumerate(names)],
             events=[event._replace(id=name) for name in names],
         )
@@ -274,6 +285,19 @@ def test_how_much_is_read_and_written_is_said_in_bytes(subject: Subject) -> None
     assert bool(known.rows) == subject.name.startswith("view.")
 
 
+def test_index_entries_come_and_go_with_position_and_rows(subject: Subject) -> None:
+    worker, zombie = Worker(subject), Worker(subject)
+    first = worker.write(0, ["a", "b"])
+    assert worker.apply(first) == {}
+    assert subject.entries() == ({"a\0ü", "b\0ü"} if subject.name.startswith("view.") else set())
+    moved = {"a\0ü": False, "a\0z": True, "b\0ü": True, "gone\0ü": False}
+    stale = replace(zombie.write(1, ["a"]), entries=moved)
+    assert zombie.apply(stale) == {zombie.lane(): Refused}
+    assert subject.entries() <= {"a\0ü", "b\0ü"}
+    assert worker.apply(replace(worker.write(2, ["c"]), entries=moved)) == {}
+    assert subject.entries() == ({"a\0z", "b\0ü"} if subject.name.startswith("view.") else set())
+
+
 def test_parked_events_are_known_to_the_next_worker_by_aggregate_and_by_what_counts(subject: Subject) -> None:
     worker = Worker(subject)
     some = [parked(1, "bad"), parked(2, "bad", "waits", version=2), parked(3, "worse", "record", version=0)]
@@ -351,6 +375,7 @@ def test_a_batch_of_many_thousand_effects_is_kept_whole(subject: Subject) -> Non
     worker = Worker(subject)
     worker.apply(worker.write(0, names))
     assert subject.held() == set(names)
+    assert len(subject.entries()) == (len(names) if subject.name.startswith("view.") else 0)
 
 
 def test_a_write_that_the_store_can_not_take_leaves_nothing_and_does_not_harm_the_next(subject: Subject) -> None:
@@ -364,6 +389,6 @@ def test_a_write_that_the_store_can_not_take_leaves_nothing_and_does_not_harm_th
     failures = worker.store.apply([bad])
     assert list(failures) == [worker.lane()], "an error of the data, or it would be tried for ever"
     assert not isinstance(failures[worker.lane()], Refused)
-    assert subject.held() == set()
+    assert (subject.held(), subject.entries()) == (set(), set())
     assert Worker(subject).at[worker.lane()] == Progress()
     assert worker.apply(worker.write(0, ["a"])) == {}

@@ -1,11 +1,14 @@
 """Any view and table can be made anew from its topic, beside the live one, while orders come in."""
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from api.services import views
 from kernel import settings
+from kernel.partition import partition_of
 from local.stack import Stack
 from ops.generations import rebuildable
 from ops.rebuild import RebuildFailed, rebuild
@@ -37,6 +40,47 @@ def test_live_equals_rebuilt_byte_for_byte_and_readers_are_switched(name: str, b
     assert rebuilt.events > 0
 
 
+def test_pages_are_whole_while_the_index_that_they_are_read_from_is_made_anew(buyers: Buyers) -> None:
+    """Each walk through an old customer's orders finds them all, once each and in order."""
+    shop = Shop()
+    sku = shop.stocked("pages", 1_000)
+    placed = [shop.order([(sku, 1)], customer=f"old-{shop.name}").json()["id"] for _ in range(20)]
+    for order_id in placed:
+        shop.settled(order_id)
+    walks, ended = 0, threading.Event()
+
+    def walk() -> None:
+        nonlocal walks
+        while not ended.is_set():
+            assert list(walked(shop, f"/customers/old-{shop.name}/orders?status=confirmed&limit=7")) == placed[::-1]
+            walks += 1
+
+    with ThreadPoolExecutor(1) as pool:
+        walking = pool.submit(walk)
+        try:
+            for _ in range(2):
+                generation, before = Views(settings.redis_url(), 4).generation("customer_orders"), walks
+                assert rebuild("customer_orders").identical
+                assert Views(settings.redis_url(), 4).generation("customer_orders") > generation
+                assert walks > before
+            buyers.await_more(10)
+        finally:
+            ended.set()
+        walking.result()
+
+
+def walked(shop: Shop, path: str) -> Iterator[str]:
+    """The orders of all pages."""
+    cursor = ""
+    while True:
+        answer = shop.get(f"{path}{cursor}")
+        assert answer.ok, answer.text
+        yield from (order["id"] for order in answer.json()["orders"])
+        if answer.json()["next_cursor"] is None:
+            return
+        cursor = f"&cursor={answer.json()['next_cursor']}"
+
+
 def test_what_was_ordered_meanwhile_is_in_all_of_them(buyers: Buyers) -> None:
     buyers.stop()
     buyers.check()
@@ -59,6 +103,26 @@ def test_a_live_view_that_is_not_what_its_topic_gives_is_found_and_stays_live() 
         assert {d.key for d in verify().differences} == {sku}
     finally:
         client.hset(key, sku, right)
+    assert verify().differences == []
+
+
+def test_an_index_entry_that_is_missing_or_too_many_is_found_by_verify_and_mended_by_a_rebuild() -> None:
+    shop = Shop()
+    sku = shop.stocked("milk", 10)
+    reader = Views(settings.redis_url(), settings.partitions())
+    partition = partition_of(sku, settings.partitions())
+    index = keys_of("stock", reader.generation("stock"), partition).entries
+    [entry] = [entry for entry in reader.entries("stock", partition) if entry.endswith(f"\0{sku}")]
+    client = connect_redis(settings.redis_url())
+    client.zrem(index, entry)
+    client.zadd(index, {entry.replace(f"{10:016}", f"{11:016}"): 0})
+    found = verify()
+    assert found.differing == {"view.stock": 2}
+    assert sorted([d.expected is None, d.actual is None] for d in found.differences) == [[False, True], [True, False]]
+    assert all(sku in d.key and "available" in d.key for d in found.differences)
+    damaged = rebuild("stock")
+    assert (damaged.identical, damaged.differing) == (False, 2)
+    assert rebuild("stock", accept_differences=True).differing == 2
     assert verify().differences == []
 
 

@@ -317,6 +317,15 @@ def test_only_text_that_can_be_kept_is_taken(services: Services, value: Any) -> 
         ("GET", "/v1/orders/unknown", None, "order_id"),
         ("POST", "/v1/orders/unknown/cancel", None, "order_id"),
         ("GET", "/v1/customers/7/orders?limit=1001", None, "limit"),
+        ("GET", "/v1/customers/7/orders?status=lost", None, "status"),
+        ("GET", "/v1/customers/7/orders?from=2026-01-01", None, "from"),
+        ("GET", "/v1/customers/7/orders?from=2026-02-30T00:00:00Z", None, "from"),
+        ("GET", "/v1/customers/7/orders?from=0001-01-01T00:00:00%2B01:00", None, "from"),
+        ("GET", "/v1/customers/7/orders?to=1767225600", None, "to"),
+        ("GET", "/v1/customers/7/orders?to=2026-01-01T12:00:00", None, "to"),
+        ("GET", "/v1/products?archived=perhaps", None, "archived"),
+        ("GET", "/v1/products?brand=%00", None, "brand"),
+        ("GET", "/v1/products?other=0", None, "other"),
         ("GET", "/v1/customers/a%00/orders", None, "customer_id"),
         ("GET", "/v1/customers/%ff/orders", None, "customer_id"),
         ("GET", "/v1/products/%00", None, "sku"),
@@ -326,6 +335,12 @@ def test_the_field_that_is_wrong_is_named(
     services: Services, method: str, path: str, body: dict[str, Any] | None, wrong: str
 ) -> None:
     assert fields(services.send(method, path, body, **KEY)) == [wrong]
+
+
+@pytest.mark.parametrize("path", ["/v1/products?limit=5", "/v1/stock?below=5", "/v1/customers/7/orders?limit=5"])
+@pytest.mark.parametrize("cursor", ["", "?", "x", "AAAA", "_" * 32, "A" * 201, "MjAyNi0wMS0wMSB4", "%00", "é", "AAA="])
+def test_a_cursor_that_is_not_ours_is_refused_before_anything_is_read(services: Services, path: str, cursor: str) -> None:
+    assert fields(services.send("GET", f"{path}&cursor={cursor}")) == ["cursor"]
 
 
 @pytest.mark.parametrize("key", [None, "", "a b", "é", "a" * 201, '""', '"a', 'a"b'])

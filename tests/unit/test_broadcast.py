@@ -190,6 +190,7 @@ def test_a_customer_hears_of_their_own_orders_and_of_no_others() -> None:
             "type": "OrderPlaced",
             "id": placed.key,
             "version": 1,
+            "customer_id": "ada",
             "status": "placed",
             "currency": "USD",
             "total_minor": 300,

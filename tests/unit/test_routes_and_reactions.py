@@ -1,7 +1,7 @@
 """Every route and every reaction at work, without a server: a shop whose stores and views are in memory."""
 
 from datetime import timedelta
-from itertools import chain, count
+from itertools import chain, combinations, count
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -71,6 +71,15 @@ class Shop:
     def order(self, key: str = "key", **quantities: int) -> TestResponse:
         lines = [{"sku": sku, "quantity": quantity} for sku, quantity in quantities.items()]
         return self.send("POST", "/orders", {"customer_id": "ada", "lines": lines}, Idempotency_Key=key)
+
+    def pages(self, path: str, name: str, key: str) -> list[list[str]]:
+        """The keys on each page of a list."""
+        found, page = [], self.get(path)
+        while True:
+            found.append([item[key] for item in page[name]])
+            if page["next_cursor"] is None:
+                return found
+            page = self.get(f"{path}&cursor={page['next_cursor']}")
 
     def deliver(self) -> None:
         """Everything that is published, and what comes of it, as long as something does."""
@@ -190,13 +199,13 @@ def test_each_of_many_products_has_its_own_result(shop: Shop) -> None:
 
 
 def test_the_largest_number_is_taken_and_told_exactly(shop: Shop) -> None:
-    """JSON readers and Redis's scores have doubles, which are exact up to it."""
+    """JSON's readers have doubles, which are exact up to it."""
     product = shop.send("POST", "/products", MILK | {"price_minor": MAX_NUMBER})
     assert (product.status_code, product.get_json()["price_minor"]) == (201, MAX_NUMBER)
     assert shop.send("POST", "/stock/milk/receipts", {"quantity": MAX_NUMBER}).get_json()["available"] == MAX_NUMBER
     assert shop.send("POST", "/stock/milk/receipts", {"quantity": 1}).status_code == 409
     shop.deliver()
-    assert shop.get(f"/stock?below={MAX_NUMBER}") == {"stock": []}
+    assert shop.get(f"/stock?below={MAX_NUMBER}") == {"stock": [], "next_cursor": None}
     shop.send("POST", "/stock/milk/adjustments", {"quantity": -1, "reason": "broken"})
     shop.deliver()
     assert [item["available"] for item in shop.get(f"/stock?below={MAX_NUMBER}")["stock"]] == [MAX_NUMBER - 1]
@@ -220,7 +229,7 @@ def test_stock_is_received_counted_and_listed(shop: Shop) -> None:
     assert shop.get("/stock/milk") == row | {"version": 2, "on_hand": 6, "available": 6}
     assert [item["sku"] for item in shop.get("/stock?below=7")["stock"]] == ["bread", "milk"]
     assert [item["sku"] for item in shop.get("/stock?below=6")["stock"]] == ["bread"]
-    assert [item["sku"] for item in shop.get("/stock?below=7&limit=1")["stock"]] == ["bread"]
+    assert shop.pages("/stock?below=7&limit=1", "stock", "sku") == [["bread"], ["milk"]]
 
 
 def test_an_order_is_placed_at_the_prices_of_now_and_confirmed_when_its_stock_is_reserved(shop: Shop) -> None:
@@ -355,7 +364,7 @@ def test_every_read_sees_what_the_token_of_a_command_names(shop: Shop, command: 
     path = command.path.format(order=shop.order(milk=1).get_json()["id"])
     token = shop.send(command.method, path, command.body).headers["Marea-Token"]
     reads = {
-        "products": ["/products/milk"],
+        "products": ["/products/milk", "/products?brand=National"],
         "stock": ["/stock/milk", "/stock?below=5"],
         "orders": [f"/orders/{uuid4()}", "/customers/ada/orders"],
     }
@@ -405,14 +414,106 @@ def test_a_customers_orders_come_in_pages_the_newest_first(shop: Shop) -> None:
     shop.stocked()
     placed = [shop.order(f"key-{number}", milk=1).get_json()["id"] for number in range(5)]
     shop.deliver()
-    seen: list[str] = []
-    path = "/customers/ada/orders?limit=2"
-    page = shop.get(path)
-    while page["next_cursor"]:
-        seen += [order["id"] for order in page["orders"]]
-        page = shop.get(f"{path}&cursor={page['next_cursor']}")
-    assert [*seen, *(order["id"] for order in page["orders"])] == placed[::-1]
+    newest_first = placed[::-1]
+    pages = [newest_first[:2], newest_first[2:4], newest_first[4:]]
+    assert shop.pages("/customers/ada/orders?limit=2", "orders", "id") == pages
     assert shop.get("/customers/nobody/orders") == {"orders": [], "next_cursor": None}
+    [newest] = shop.get("/customers/ada/orders?limit=1")["orders"]
+    assert newest == {
+        "id": newest_first[0],
+        "version": 2,
+        "customer_id": "ada",
+        "status": "confirmed",
+        "currency": "USD",
+        "total_minor": 150,
+        "placed_at": NOW,
+    }
+
+
+def test_a_customers_orders_are_found_by_status_and_by_time(shop: Shop) -> None:
+    shop.stocked()
+    first, second, third = [shop.order(f"key-{number}", milk=1).get_json()["id"] for number in range(3)]
+    shop.deliver()
+    shop.send("POST", f"/orders/{second}/cancel")
+    shop.deliver()
+
+    def ids(filters: str) -> list[str]:
+        [page] = shop.pages(f"/customers/ada/orders?{filters}", "orders", "id")
+        return page
+
+    assert ids("status=confirmed") == [third, first]
+    assert ids("status=cancelled") == [second]
+    assert ids("status=placed") == []
+    assert ids(f"from={NOW}") == [third, second, first], "this time is in"
+    assert ids("from=2026-01-01T12:00:00.000001Z") == []
+    assert ids(f"to={NOW}") == [], "this time is not"
+    assert ids("to=2026-01-01T12:00:00.000001Z&status=confirmed") == [third, first]
+    assert ids("from=2026-01-01t13:00:00%2B01:00") == [third, second, first], "in another zone"
+    assert ids("from=2026-01-01T12:00:00Z&to=2026-01-01T11:00:00Z") == []
+
+
+def test_products_are_found_by_any_filters_together_in_order_of_sku(shop: Shop) -> None:
+    said = {
+        "d": {"department": "GROCERY", "category": "DAIRY", "brand": "National"},
+        "a": {"department": "GROCERY", "category": "DAIRY", "brand": "Private"},
+        "b": {"department": "GROCERY", "category": "BREAD", "brand": "National"},
+        "c": {"department": "", "category": "BREAD", "brand": "National"},
+        "e": {"department": "GROCERY", "category": "DAIRY", "brand": "National"},
+    }
+    products = [MILK | fields | {"sku": sku} for sku, fields in said.items()]
+    shop.send("POST", "/products:batch", {"products": products})
+    shop.send("DELETE", "/products/e")
+    shop.deliver()
+
+    def skus(filters: str) -> list[str]:
+        [page] = shop.pages(f"/products?{filters}", "products", "sku")
+        return page
+
+    for size in range(4):
+        for names in combinations(("department", "category", "brand"), size):
+            for sku, fields in said.items():
+                filters = "&".join(f"{name}={fields[name]}" for name in names)
+                alike = [other for other in said if all(said[other][name] == fields[name] for name in names)]
+                assert skus(filters) == sorted({*alike} - {"e"}), (sku, filters)
+                assert skus(f"{filters}&archived=true") == [other for other in alike if other == "e"]
+    assert shop.get("/products?limit=1")["products"][0] == shop.get("/products/a")
+    assert shop.pages("/products?limit=3", "products", "sku") == [["a", "b", "c"], ["d"]]
+
+
+def test_what_changes_between_two_pages_makes_no_other_product_come_twice_or_be_missed(shop: Shop) -> None:
+    shop.send("POST", "/products:batch", {"products": [MILK | {"sku": sku} for sku in "bdfhj"]})
+    shop.deliver()
+    page = shop.get("/products?limit=2&department=GROCERY")
+    seen = [product["sku"] for product in page["products"]]
+    shop.send("POST", "/products:batch", {"products": [MILK | {"sku": sku} for sku in "ag"]})
+    shop.send("DELETE", "/products/d")
+    shop.send("PATCH", "/products/h", {"department": "DRUG GM"})
+    shop.send("PATCH", "/products/j", {"name": "Another"})
+    shop.deliver()
+    rest = shop.get(f"/products?limit=9&department=GROCERY&cursor={page['next_cursor']}")["products"]
+    assert [*seen, *(product["sku"] for product in rest)] == ["b", "d", "f", "g", "j"]
+
+
+def test_a_cursor_is_good_for_its_own_list_with_its_own_filters_alone(shop: Shop) -> None:
+    shop.stocked()
+    for number in range(3):
+        shop.order(f"key-{number}", milk=1)
+    shop.deliver()
+    asked = {
+        "/products?limit=1": ["/products?limit=1&archived=true", "/products?limit=1&brand=National"],
+        "/stock?below=99&limit=1": ["/stock?below=98&limit=1", "/products?limit=1"],
+        "/customers/ada/orders?limit=1": [
+            "/customers/eve/orders?limit=1",
+            "/customers/ada/orders?limit=1&status=confirmed",
+            f"/customers/ada/orders?limit=1&from={NOW}",
+        ],
+    }
+    for path, others in asked.items():
+        cursor = shop.get(path)["next_cursor"]
+        shop.get(f"{path}0&cursor={cursor}")  # another limit
+        for other in others:
+            answer = shop.send("GET", f"{other}&cursor={cursor}")
+            assert (answer.status_code, answer.get_json()["errors"][0]["field"]) == (422, "cursor"), other
 
 
 def test_what_is_unknown_is_not_found(shop: Shop) -> None:

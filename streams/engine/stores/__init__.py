@@ -145,9 +145,9 @@ class Write:
     """One lane's batch, ready to be applied: effects, versions, parked events and position in one.
 
     `expected` is the position that the effects were computed from; `position` the one after them. A view's effects
-    are `rows` (None deletes), a table's are `records` (each with its offset), a reaction's are `events`. `unparked`
-    are offsets of events that are parked no longer. The store that applies it notes in `rows_bytes` how long the rows
-    are as JSON, together.
+    are `rows` (None deletes) and `entries` of its indexes (whether each is to be there or not), a table's are `records`
+    (each with its offset), a reaction's are `events`. `unparked` are offsets of events that are parked no longer. The
+    store that applies it notes in `rows_bytes` how long the rows are as JSON, together.
     """
 
     lane: LaneId
@@ -159,6 +159,7 @@ class Write:
     unparked: list[int] = field(default_factory=list)
     rows: dict[str, Row | None] = field(default_factory=dict)
     rows_bytes: int = 0
+    entries: dict[str, bool] = field(default_factory=dict)
     records: list[tuple[int, Row]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     stopped: Stopped | None = None

@@ -6,7 +6,7 @@ Keys of generation 3 of the view `order`, partition 0 (the braces put them in on
     view:{order.3:0}        hash: row key to row, as JSON ready to send
     version:{order.3:0}     hash: aggregate id to the version that was applied last
     parked:{order.3:0}      hash: offset to a parked event, as JSON
-    rank:{order.3:0}        sorted set: row key by the view's RANK field
+    index:{order.3:0}       sorted set: the entries of all rows in all of the view's indexes, by their bytes
 
 And beside all generations:
 
@@ -23,7 +23,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from datetime import UTC, datetime
 from hashlib import sha1
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 from redis import Redis
@@ -45,6 +45,8 @@ from streams.engine.stores import (
     Write,
     progress_of,
 )
+
+_Item = TypeVar("_Item")
 
 SEALED = "sealed"
 #: Seconds for which a deleted generation refuses writers that come late.
@@ -80,13 +82,13 @@ class Keys(NamedTuple):
     rows: str
     versions: str
     parked: str
-    rank: str
+    entries: str
 
 
 def keys_of(view: str, generation: int, partition: int) -> Keys:
     """The keys as the module's docstring lays them out."""
     tag = f"{{{view}.{generation}:{partition}}}"
-    return Keys(*(f"{kind}:{tag}" for kind in ("position", "view", "version", "parked", "rank")))
+    return Keys(*(f"{kind}:{tag}" for kind in ("position", "view", "version", "parked", "index")))
 
 
 def live_key(view: str) -> str:
@@ -306,18 +308,16 @@ class RedisStore:
         arguments: list[Any] = [write.expected, write.position, write.leader_epoch]
         kept: list[Any] = []
         gone: list[str] = []
-        ranks: list[Any] = []
-        rank = self._views[write.lane.consumer].rank
         for key, row in write.rows.items():
             if row is None:
                 gone.append(key)
                 continue
             kept += (key, orjson.dumps(row))
-            if rank:
-                ranks += (row[rank], key)
         write.rows_bytes = sum(map(len, kept[1::2]))
+        found = _flat((0, entry) for entry, is_there in write.entries.items() if is_there)
+        lost = [entry for entry, is_there in write.entries.items() if not is_there]
         parked = _flat((one.offset, _dump(one)) for one in write.parked)
-        for group in (kept, gone, ranks, gone if rank else (), _flat(write.versions.items()), parked, write.unparked):
+        for group in (kept, gone, found, lost, _flat(write.versions.items()), parked, write.unparked):
             arguments.append(len(group))
             arguments += group
         return arguments
@@ -410,7 +410,7 @@ class RedisGenerations:
         return RedisStore(self._client, [self._view], self.next)
 
     def differences(self) -> int:
-        """Rows, versions and parked events in which the next generation is not as the copy, byte for byte.
+        """Rows, index entries, versions and parked events in which the next generation is not as the copy, byte for byte.
 
         Means something at the positions of the copy only.
         """
@@ -492,6 +492,7 @@ class RedisGenerations:
         return (
             self._differing(made.rows, copy.rows)
             + self._differing(made.versions, copy.versions)
+            + self._differing_entries(made.entries, copy.entries)
             + len(parked)
         )
 
@@ -508,6 +509,16 @@ class RedisGenerations:
                     changed.add(field)
         gone = self._client.hlen(copy) - (self._client.hlen(made) - len(new))
         return len(changed) + len(new) + gone
+
+    def _differing_entries(self, made: str, copy: str) -> int:
+        """Members that only one of two sorted sets has."""
+        new: set[bytes] = set()
+        for members in _batched(self._client.zscan_iter(made, count=2_000), 2_000):
+            names = [member for member, _ in members]
+            scores: Any = self._client.zmscore(copy, names)
+            new.update(name for name, score in zip(names, scores, strict=True) if score is None)
+        gone = self._client.zcard(copy) - (self._client.zcard(made) - len(new))
+        return len(new) + gone
 
     def _delete(self, generation: int) -> None:
         """Seals stay for a day, for writers that come late."""
@@ -571,7 +582,7 @@ def _flat(pairs: Iterable[tuple[Any, Any]]) -> list[Any]:
     return [item for pair in pairs for item in pair]
 
 
-def _batched(items: Iterable[tuple[bytes, bytes]], count: int) -> Iterator[list[tuple[bytes, bytes]]]:
+def _batched(items: Iterable[_Item], count: int) -> Iterator[list[_Item]]:
     left = iter(items)
     while found := list(islice(left, count)):
         yield found

@@ -5,12 +5,9 @@ from collections.abc import Iterable, Iterator
 from schemas import stock
 from schemas.event import iso_utc
 from schemas.stock import StockEvent
-from streams.engine.consumer import Row
+from streams.engine.consumer import Row, SortKey
 
 TOPIC = stock.TOPIC
-
-RANK = "available"
-
 
 def fold(row: Row | None, event: StockEvent) -> Row | None:
     on_hand, reserved = event.data["on_hand"], event.data["reserved"]
@@ -22,6 +19,13 @@ def fold(row: Row | None, event: StockEvent) -> Row | None:
         "available": on_hand - reserved,
         "updated_at": iso_utc(event.occurred_at),
     }
+
+
+def _by_available(row: Row) -> Iterator[SortKey]:
+    yield (row["available"],)
+
+
+INDEXES = {"available": _by_available}
 
 
 def expected(states: Iterable[Row]) -> Iterator[tuple[str, Row]]:
