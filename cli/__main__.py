@@ -203,6 +203,14 @@ def peers(quick: Quick = False, port: Port = DEFAULT_PORT, as_json: Json = False
 
 
 @benchmarks.command()
+def reads(quick: Quick = False, port: Port = DEFAULT_PORT, as_json: Json = False) -> None:
+    """Measure what reading costs, beside the same from PostgreSQL by plain Flask; needs wrk."""
+    from cli import benchmarks as console
+
+    console.reads(port + BENCH_PORTS_ABOVE, quick=quick, as_json=as_json)
+
+
+@benchmarks.command()
 def streams(quick: Quick = False, port: Port = DEFAULT_PORT, as_json: Json = False) -> None:
     """Measure how soon 2,000 listeners know of a change, and what CPU time it takes to tell them."""
     from cli import benchmarks as console

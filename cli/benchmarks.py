@@ -12,6 +12,7 @@ from bench import against as against_commit
 from bench import against_peers, more_consumers
 from bench import deadlines as due_deadlines
 from bench import path as whole_path
+from bench import reads as many_reads
 from bench import streams as many_streams
 from bench.cpu import ProgramEnded
 from bench.ratios import Ratio
@@ -58,6 +59,11 @@ def peers(port: int, *, quick: bool, as_json: bool) -> None:
     _print(_catching(lambda: against_peers.measure(port, quick=quick)), as_json=as_json)
 
 
+def reads(port: int, *, quick: bool, as_json: bool) -> None:
+    """Measures reads, beside plain Flask's."""
+    _print(_catching(lambda: many_reads.measure(port, quick=quick)), as_json=as_json)
+
+
 def streams(port: int, *, quick: bool, as_json: bool) -> None:
     """Measures many listeners."""
     _print(_catching(lambda: many_streams.measure(port, quick=quick)), as_json=as_json)
@@ -87,6 +93,7 @@ def _catching(work: Callable[[], _T]) -> _T:
         against_peers.PeerFailed,
         due_deadlines.NotCarriedOut,
         more_consumers.NotConsumed,
+        many_reads.NotRead,
         many_streams.NotTold,
     ) as error:
         errors.print(f"marea: {error}", style="red", markup=False, highlight=False, soft_wrap=True)

@@ -57,6 +57,7 @@ class Shown:
                 "refused": loaded.refused,
             },
             "freshness_ms": loaded.freshness_ms,
+            "read_ms": loaded.read_ms,
             "placed_minor_by_department": dict(self.placed_minor_by_department),
             "verify": self.verified.totals(),
             "rebuild": {name: asdict(rebuilt) for name, rebuilt in self.rebuilt.items()},
@@ -105,6 +106,7 @@ def print_summary(output: Console, shown: Shown) -> None:
     table.add_row("", f"{loaded.refused:,} refused · {loaded.skipped_baskets:,} baskets skipped")
     table.add_row("over HTTP", f"{loaded.orders_per_s:,.0f} orders/s · {_milliseconds(loaded.http_ms)}")
     table.add_row("commit to view", _milliseconds(loaded.freshness_ms))
+    table.add_row("read own write", f"{_milliseconds(loaded.read_ms)}, with the token of its answer")
     for department, minor in list(shown.placed_minor_by_department.items())[:_SHOWN_DEPARTMENTS]:
         table.add_row(department.lower(), f"{minor / 100:,.2f} USD")
     found = (

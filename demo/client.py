@@ -17,11 +17,12 @@ TIMEOUT_S = 30
 
 
 class Answer(NamedTuple):
-    """What came back: the HTTP status, the body, which may be empty, and after how many seconds."""
+    """What came back: the HTTP status, the body, which may be empty, after how many seconds, and a write's token."""
 
     status: int
     body: bytes
     seconds: float
+    token: str | None = None
 
     def json(self) -> Any:
         """The body's value. Raises ValueError when it is not JSON."""
@@ -39,11 +40,16 @@ class Client:
 
     async def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Sends JSON. Raises OSError when no answer came."""
+        about_body = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        return await self._ask(f"POST {path}", about_body, headers, body)
+
+    async def get(self, path: str, headers: Mapping[str, str]) -> Answer:
+        """Reads. Raises OSError when no answer came."""
+        return await self._ask(f"GET {path}", "", headers, b"")
+
+    async def _ask(self, what: str, about_body: str, headers: Mapping[str, str], body: bytes) -> Answer:
         more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        request = (
-            f"POST {path} HTTP/1.1\r\nHost: {self._host}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n{more}\r\n"
-        )
+        request = f"{what} HTTP/1.1\r\nHost: {self._host}\r\n{about_body}{more}\r\n"
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 reader, writer = self._streams = self._streams or await asyncio.open_connection(
@@ -51,8 +57,8 @@ class Client:
                 )
                 sent = perf_counter()
                 writer.write(request.encode() + body)
-                status, content = await self._answer(reader)
-                return Answer(status, content, perf_counter() - sent)
+                status, content, token = await self._answer(reader)
+                return Answer(status, content, perf_counter() - sent, token)
         except asyncio.IncompleteReadError as error:
             self._drop()
             raise ConnectionError("the connection was closed before the answer was complete") from error
@@ -61,14 +67,14 @@ class Client:
             self._drop()
             raise
 
-    async def _answer(self, reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    async def _answer(self, reader: asyncio.StreamReader) -> tuple[int, bytes, str | None]:
         status, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         # The services know the length of all that they answer; their streams are not for this client.
         body = await reader.readexactly(int(headers["content-length"]))
         if headers.get("connection") == "close":
             self._drop()
-        return int(status.split()[1]), body
+        return int(status.split()[1]), body, headers.get("marea-token")
 
     def _drop(self) -> None:
         if self._streams:

@@ -37,6 +37,8 @@ from streams.engine.reader import Views
 #: Units that every product receives.
 STOCK = 50
 CURRENCY = "USD"
+#: One of so many accepted orders is read at once.
+READ_EVERY = 10
 #: Items of one batch request: the API's limit.
 AT_ONCE = 1_000
 #: Seconds between two updates of the figures on the screen.
@@ -53,7 +55,7 @@ class Loaded:
 
     `placed` orders were accepted, and became `confirmed` or `rejected`; `refused` ones were not accepted, for these
     `reasons`. `skipped_lines` and `skipped_baskets` were left out by the rules of demo/baskets.py. Where no order was
-    new, there is no freshness.
+    new, there is no freshness. `read_ms` is how long it took to read what had just been written, with its token.
     """
 
     placed: int
@@ -67,6 +69,7 @@ class Loaded:
     orders_per_s: float
     http_ms: dict[str, float | None]
     freshness_ms: dict[str, float | None]
+    read_ms: dict[str, float | None]
     reasons: dict[str, int] = field(default_factory=dict)
 
 
@@ -145,7 +148,7 @@ async def _place(
     pace = steadily(rate) if rate else at_once
     showing = asyncio.create_task(_show(tally, freshness, bar))
     try:
-        await place(address, orders, tally, pace, freshness.offer)
+        await place(address, orders, tally, pace, freshness.offer, READ_EVERY)
     finally:
         showing.cancel()
     bar.update(len(tally.http_s), _figures(tally, freshness))
@@ -169,7 +172,6 @@ def _figures(tally: Tally, freshness: Freshness) -> str:
 def _summary(
     baskets: Baskets, tally: Tally, statuses: Counter[str], elapsed_s: float, fresh_ms: Sequence[float]
 ) -> Loaded:
-    http_ms = [second * 1_000 for second in tally.http_s]
     return Loaded(
         placed=len(tally.accepted),
         confirmed=statuses["confirmed"],
@@ -180,7 +182,8 @@ def _summary(
         products=len(baskets.products),
         elapsed_s=round(elapsed_s, 3),
         orders_per_s=round(len(tally.http_s) / elapsed_s, 1),
-        http_ms={"p50": percentile(http_ms, 0.5), "p99": percentile(http_ms, 0.99)},
+        http_ms=_milliseconds(tally.http_s),
+        read_ms=_milliseconds(tally.read_s),
         freshness_ms={
             "p50": percentile(fresh_ms, 0.5),
             "p99": percentile(fresh_ms, 0.99),
@@ -188,3 +191,8 @@ def _summary(
         },
         reasons=dict(tally.refused.most_common()),
     )
+
+
+def _milliseconds(seconds: Sequence[float]) -> dict[str, float | None]:
+    found = [each * 1_000 for each in seconds]
+    return {"p50": percentile(found, 0.5), "p99": percentile(found, 0.99)}

@@ -51,11 +51,15 @@ def order(key: str, customer_id: str, lines: Iterable[tuple[str, int]]) -> Order
 
 @dataclass
 class Tally:
-    """What came back so far: ids of accepted orders, refused ones by reason, seconds until each answer."""
+    """What came back so far: ids of accepted orders, refused ones by reason, seconds until each answer.
+
+    `read_s` are the seconds that reading took of those orders that were read right after they had been accepted.
+    """
 
     accepted: list[str] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
     http_s: list[float] = field(default_factory=list)
+    read_s: list[float] = field(default_factory=list)
 
 
 #: Returns when the next order may be sent.
@@ -87,13 +91,17 @@ async def place(
     tally: Tally,
     pace: Pace = at_once,
     on_accepted: OnAccepted = lambda order_id, placed_at: None,
+    read_every: int = 0,
 ) -> None:
-    """Places orders with CLIENTS at once until there are no more. Raises LoadFailed."""
+    """Places orders with CLIENTS at once until there are no more. Raises LoadFailed.
+
+    Every so many accepted orders, if any, one is read at once, with the token that its answer brought.
+    """
     prices_until = monotonic() + PRICES_WITHIN_S
     try:
         async with asyncio.TaskGroup() as clients:
             for _ in range(CLIENTS):
-                clients.create_task(_be_a_client(address, orders, tally, pace, on_accepted, prices_until))
+                clients.create_task(_be_a_client(address, orders, tally, pace, on_accepted, prices_until, read_every))
     except ExceptionGroup as failed:
         raise failed.exceptions[0] from None
 
@@ -105,6 +113,7 @@ async def _be_a_client(
     pace: Pace,
     on_accepted: OnAccepted,
     prices_until: float,
+    read_every: int,
 ) -> None:
     async with Client(address) as client:
         for next_order in orders:
@@ -115,8 +124,20 @@ async def _be_a_client(
             if answer.status == HTTPStatus.CREATED:
                 tally.accepted.append(body["id"])
                 on_accepted(body["id"], body["placed_at"])
+                if read_every and len(tally.accepted) % read_every == 0:
+                    tally.read_s.append(await _read(client, body["id"], answer.token or ""))
             else:
                 tally.refused[f"{answer.status}: {body['detail']}"] += 1
+
+
+async def _read(client: Client, order_id: str, token: str) -> float:
+    """Seconds until an order that has just been accepted is read from its view. Raises LoadFailed."""
+    path, headers = f"/v1/orders/{order_id}", {"Marea-Token": token, "Prefer": "wait=10"}
+    began = monotonic()
+    answer = await patiently(f"GET {path}", lambda: client.get(path, headers))
+    if answer.status != HTTPStatus.OK:
+        raise LoadFailed(f"GET {path}: it was accepted, and is not there: {answer.status}")
+    return monotonic() - began
 
 
 async def _place_one(client: Client, next_order: Order, prices_until: float) -> Answer:
@@ -128,23 +149,28 @@ async def _place_one(client: Client, next_order: Order, prices_until: float) -> 
 
 
 async def post(client: Client, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
-    """Sends what may safely be sent twice, again and again while nobody can answer.
+    """Sends what may safely be sent twice, again and again while nobody can answer. Raises LoadFailed as `patiently`."""
+    return await patiently(f"POST {path}", lambda: client.post(path, body, headers or {}))
 
-    Raises LoadFailed when that takes longer than PATIENCE_S, or when the answer says that we are at fault.
+
+async def patiently(what: str, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Asks again and again while nobody can answer.
+
+    Raises LoadFailed when that takes longer than PATIENCE_S, or when the answer says that the stack is at fault.
     """
     give_up = monotonic() + PATIENCE_S
     for attempt in count():
         try:
-            answer = await client.post(path, body, headers or {})
+            answer = await ask()
             if answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
                 return answer
             problem = f"{answer.status} {answer.body.decode(errors='replace')[:200]}"
             if answer.status not in _BUSY:
-                raise LoadFailed(f"POST {path}: {problem}")
+                raise LoadFailed(f"{what}: {problem}")
         except OSError as error:
             problem = str(error) or type(error).__name__
         if monotonic() > give_up:
-            raise LoadFailed(f"POST {path}: no answer within {PATIENCE_S:.0f} s: {problem}")
+            raise LoadFailed(f"{what}: no answer within {PATIENCE_S:.0f} s: {problem}")
         await asyncio.sleep(uniform(0, min(1.0, 0.05 * 2**attempt)))
     raise AssertionError("count() has no end")
 
