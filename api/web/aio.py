@@ -15,7 +15,7 @@ from werkzeug.http import parse_accept_header
 from api.manifest import Service
 from api.web import app as wsgi
 from api.web import problems
-from api.web.requests import Headers, Query
+from api.web.requests import Query
 from kernel.refusals import FieldError, Malformed, Refused
 
 log = logging.getLogger(__name__)
@@ -66,14 +66,9 @@ def _checked(route: Route) -> Handler:
             raise Malformed("Send no body: there is nothing to do with it.")
         if not parse_accept_header(request.headers.get("Accept", "*/*"), MIMEAccept).quality(_TYPE):
             raise web.HTTPNotAcceptable
-        return await route(request, _headers(models["header"], request), _query(models["query"], request))
+        return await route(request, models["header"].read(request.headers), _query(models["query"], request))
 
     return handle
-
-
-def _headers(model: type[Headers], request: web.Request) -> Headers:
-    names = [field.alias or name for name, field in model.model_fields.items()]
-    return model.model_validate({name: request.headers[name] for name in names if name in request.headers})
 
 
 def _query(model: type[Query], request: web.Request) -> Query:

@@ -1,7 +1,7 @@
 """What a request may bring: its parts as models, checked before a route is called."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, Self
@@ -65,38 +65,30 @@ class Path(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _Documented(BaseModel):
-    """flask-openapi3 asks for the schema of queries and headers with every request: it is made once."""
-
-    @classmethod
-    def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        return _once(super().model_json_schema, *args, **kwargs)
-
-
-@cache
-def _once(make: Callable[..., dict[str, Any]], *args: Any, **kwargs: Any) -> dict[str, Any]:
-    return make(*args, **kwargs)
-
-
-class Query(_Documented):
+class Query(BaseModel):
     """What follows the ? of an address."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Headers(_Documented):
+class Headers(BaseModel):
     """Headers that mean something to us. A malformed one is a bad request."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     @classmethod
-    def model_validate(cls, obj: Any, **kwargs: Any) -> Self:
-        """Raises Malformed, where bodies and queries are Invalid."""
+    def read(cls, sent: Mapping[str, str]) -> Self:
+        """Those of its fields that were sent. Raises Malformed, where bodies and queries are Invalid."""
         try:
-            return super().model_validate(obj, **kwargs)
+            return cls.model_validate({name: value for name in _names(cls) if (value := sent.get(name)) is not None})
         except ValidationError as error:
             errors = field_errors(error)
             raise refusals.Malformed(f"Header {errors[0].field}: {errors[0].message}.", errors) from error
+
+
+@cache
+def _names(headers: type[Headers]) -> tuple[str, ...]:
+    return tuple(field.alias or name for name, field in headers.model_fields.items())
 
 
 class Request(flask.Request):
