@@ -5,12 +5,16 @@ from contextlib import contextmanager
 from queue import Empty, LifoQueue
 from typing import Generic, TypeVar
 
+from psycopg2.errors import IdleInTransactionSessionTimeout, ReadOnlySqlTransaction
 from psycopg2.extensions import cursor as Cursor
 
 from kernel import answers
 from kernel.answers import Answer, Command
 from kernel.postgres import PreparedConnection, connect
 from kernel.refusals import Unavailable
+
+#: A connection that is no more, though it does not say so yet; and one to a server that only reads.
+_GIVEN_UP = (IdleInTransactionSessionTimeout, ReadOnlySqlTransaction)
 
 # No command waits longer than this for a lock, or for a whole statement: its sender is told to try again.
 _TIMEOUTS = {
@@ -30,17 +34,21 @@ Store = TypeVar("Store")
 class Database(Generic[Store]):
     """The database of one service, as the service's role. Safe to share between threads.
 
-    `open_store` makes the service's store on a cursor. Nothing is connected to before the first use.
+    `open_store` makes the service's store on a cursor. Nothing is connected to before the first use. `prepare` returns
+    once there is what commands need beside it: it is called before a connection is taken, so that none waits for it.
 
     When it can't be reached, or a lock or a statement takes too long, psycopg2.OperationalError or
     InterfaceError is raised, and of the statement or transaction either nothing has taken effect or all. When all
     connections stay busy, Unavailable is raised.
     """
 
-    def __init__(self, url: str, name: str, open_store: Callable[[Cursor], Store]) -> None:
+    def __init__(
+        self, url: str, name: str, open_store: Callable[[Cursor], Store], prepare: Callable[[], object] = lambda: None
+    ) -> None:
         self._url = url
         self._name = name
         self._open_store = open_store
+        self._prepare = prepare
         # The last one back is the first out: when little happens, few are kept open.
         self._free: LifoQueue[PreparedConnection | None] = LifoQueue()
         for _ in range(CONNECTIONS):
@@ -49,12 +57,14 @@ class Database(Generic[Store]):
     @contextmanager
     def statements(self) -> Iterator[Store]:
         """The store, each statement of which is a transaction of its own."""
+        self._prepare()
         with self._session() as session, session.cursor() as cursor:
             yield self._open_store(cursor)
 
     @contextmanager
     def transaction(self) -> Iterator[Store]:
         """The store, all statements of which are one transaction; an exception undoes them."""
+        self._prepare()
         with self._session() as session, session, session.cursor() as cursor:
             yield self._open_store(cursor)
 
@@ -79,6 +89,10 @@ class Database(Generic[Store]):
             if session is None or session.is_gone:
                 session = self._connect()
             yield session
+        except _GIVEN_UP:
+            if session:
+                session.close()
+            raise
         finally:
             self._free.put(session)
 

@@ -54,7 +54,8 @@ class Deadline:
     """What falls due under a name: declared in the manifest of the service.
 
     `handle(cursor, aggregate_ids, context)` runs in the transaction that has deleted the deadlines. It locks the aggregates
-    and decides what becomes of each now; of one that is past waiting, nothing.
+    and decides what becomes of each now; of one that is past waiting, nothing. A name that is given up needs a migration
+    that deletes its rows: they hold up later deadlines of their aggregates.
     """
 
     name: str

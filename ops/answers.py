@@ -11,7 +11,7 @@ from ops.databases import admin, admin_url, databases
 #: Deleted at once: few, so that nobody waits for what a long transaction holds.
 _SLICE = 5_000
 _FORGET = """
-DELETE FROM {answers} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {answers} WHERE answered_at < %s LIMIT %s))
+DELETE FROM {answers} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {answers} WHERE answered_at < %s ORDER BY answered_at LIMIT %s))
 """
 
 

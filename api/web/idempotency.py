@@ -12,9 +12,9 @@ from flask import Response, request
 from pydantic import AfterValidator, Field
 
 from api.web.requests import Headers, Request
-from kernel.answers import Answer, Command
+from kernel.answers import AlreadyAnswered, Answer, Command
 from kernel.database import Database
-from kernel.refusals import Invalid, Refused
+from kernel.refusals import Invalid, Refused, Unavailable
 
 #: Who sends a command that does not say so.
 ANONYMOUS = "anonymous"
@@ -58,7 +58,7 @@ def once(
     """
     if header.key is None:
         return act(lambda _: None)
-    command = Command(caller, f"{request.method} {request.url_rule}", header.key, _request_hash())
+    command = Command(caller, f"{request.method} {request.path}", header.key, _request_hash())
     kept: list[Answer] = []
 
     def keep(reply: Response) -> Answer:
@@ -67,7 +67,9 @@ def once(
 
     try:
         reply = act(keep)
-    except Refused:
+    except Refused as refusal:
+        if isinstance(refusal, Unavailable) and not isinstance(refusal, AlreadyAnswered):
+            raise
         # What was possible then may not be now: the first answer still holds.
         if (first := database.answer(command)) is None:
             raise
@@ -84,9 +86,8 @@ def _again(first: Answer, command: Command) -> Response:
 
 
 def _request_hash() -> bytes:
-    """The same for the same request, however its JSON was written."""
-    body = orjson.dumps(cast("Request", request).body, option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(request.path.encode() + b" " + body).digest()
+    """The same for the same body, however its JSON was written."""
+    return hashlib.sha256(orjson.dumps(cast("Request", request).body, option=orjson.OPT_SORT_KEYS)).digest()
 
 
 def _answer(command: Command, reply: Response) -> Answer:

@@ -1,6 +1,7 @@
 """What a sender says it has seen of what it reads or changes: RFC 9110, section 13. Tags are compared as they are."""
 
 import re
+from collections.abc import Collection
 from http import HTTPStatus
 from typing import Annotated
 
@@ -10,6 +11,7 @@ from pydantic import Field
 from api.web import problems
 from api.web.idempotency import OptionalKey, RequiredKey
 from api.web.requests import Headers
+from kernel.limits import MAX_NUMBER
 from kernel.refusals import FieldError, Malformed, Stale
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7E\x80-\xFF]*"'
@@ -33,10 +35,12 @@ class IfMatch(Headers):
         ),
     ] = None
 
-    def versions(self) -> frozenset[int] | None:
-        """Those that the sender has seen; None if any will do. Tags that are none of ours, weak ones too, match none."""
-        if self.tags in (None, "*"):
+    def versions(self) -> Collection[int] | None:
+        """Those that the sender has seen; None if it does not say. Tags that are none of ours, weak ones too, match none."""
+        if self.tags is None:
             return None
+        if self.tags == "*":
+            return range(1, MAX_NUMBER + 1)  # any, but it has to be there
         found = map(_VERSION.fullmatch, re.findall(_TAG, self.tags))
         return frozenset(int(version[1]) for version in found if version)
 

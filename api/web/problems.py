@@ -63,6 +63,8 @@ def register(app: flask.Flask) -> None:
     for unavailable in (
         psycopg2.OperationalError,
         psycopg2.InterfaceError,
+        psycopg2.errors.IdleInTransactionSessionTimeout,
+        psycopg2.errors.ReadOnlySqlTransaction,
         redis.RedisError,
         ConnectionError,
     ):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 
 import flask
 from flask import request
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 from werkzeug.exceptions import UnsupportedMediaType
 
@@ -57,6 +57,14 @@ class Body(BaseModel):
     """A JSON object in a request: nothing is converted, nothing unknown is let through."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_unknown(cls, data: Any) -> Any:
+        """Each unknown field would be an error of its own, which costs memory."""
+        if isinstance(data, dict) and len(data) > len(cls.model_fields) + _MAX_ERRORS:
+            raise PydanticCustomError("too_many", "Has {number} fields, where {known} are known", {"number": len(data), "known": len(cls.model_fields)})
+        return data
 
 
 class Path(BaseModel):

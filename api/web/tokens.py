@@ -1,5 +1,6 @@
 """Reads that see a write: `Marea-Token` says which versions a view must have, `Prefer: wait=N` for how long to wait."""
 
+import re
 from typing import Annotated
 
 from pydantic import Field
@@ -13,6 +14,8 @@ from streams.engine.reader import ANY, After
 
 #: Seconds that a read waits for what a token names, unless it says otherwise; and at most.
 WAIT_S, MOST_WAIT_S = 2, 10
+#: So many digits of a number of seconds are read: the others only make it larger.
+_DIGITS = 4
 
 
 class Reading(Headers):
@@ -51,6 +54,6 @@ class Reading(Headers):
         for preference in self.prefer.split(","):
             name, _, value = preference.partition(";")[0].partition("=")
             seconds = value.strip().strip('"')
-            if name.strip().lower() == "wait" and seconds.isascii() and seconds.isdigit():
-                return min(int(seconds), MOST_WAIT_S)
+            if name.strip().lower() == "wait" and re.fullmatch("[0-9]+", seconds):
+                return min(int(seconds[:_DIGITS]), MOST_WAIT_S)
         return WAIT_S

@@ -72,6 +72,10 @@ http {{
     uwsgi_temp_path "{front}/uwsgi";
     scgi_temp_path "{front}/scgi";
     proxy_http_version 1.1;
+    # An answer's headers: a token names a version for each partition.
+    proxy_buffer_size 16k;
+    proxy_buffers 8 16k;
+    proxy_busy_buffers_size 32k;
     proxy_pass_request_headers off;
     proxy_set_header Connection "";
     # Ours, whatever a client says: no answer can lead elsewhere.

@@ -17,6 +17,8 @@ from streams.engine.stores.redis import Keys, connect, keys_of, live_generation,
 
 #: Seconds between two looks at a view that is behind what a read has to see: more each time, within these bounds.
 _LOOK_S, _MOST_LOOK_S = 0.002, 0.05
+#: Seconds between two looks at what is parked, which may be much.
+_CHECK_S = 1.0
 
 
 class After(NamedTuple):
@@ -27,6 +29,14 @@ class After(NamedTuple):
 
 
 ANY = After()
+
+
+class _Seen(NamedTuple):
+    """The rows; a version that they may not show yet; and in which of the token's partitions something is parked."""
+
+    rows: list[Any]
+    missing: Version | None
+    parked: set[int]
 
 
 class Page(NamedTuple):
@@ -42,7 +52,7 @@ class Views:
     The live generation's number is read in the same round trip as the rows, so a reader never sees a generation
     that readers have been switched away from. So are the versions that a read has to come `after`, before the rows.
     While they are not there it waits, as one of at most `waiting` at once; it raises Unavailable when they do not come
-    or too many wait, and Parked when they can't come because an event before them is parked.
+    or too many wait, and Parked when an event of what it asks for, or waits for, is parked.
     """
 
     def __init__(self, redis_url: str, partitions: int, waiting: int = 1) -> None:
@@ -72,6 +82,7 @@ class Views:
                 for key, partition in zip(keys, places, strict=True)
             ],
             after,
+            keys,
         )
 
     def page(self, view: str, wanted: Range, limit: int, behind: str | None = None, after: After = ANY) -> Page:
@@ -138,51 +149,64 @@ class Views:
         """The live generation's number; 1 before the first worker has run."""
         return live_generation(self._client, view)
 
-    def _read(self, view: str, ask: Callable[[Any, int], Any], after: After = ANY) -> list[Any]:
-        answers, missing = self._look(view, ask, after)
-        if missing is None:
-            return answers
-        if not self._places.acquire(blocking=False):
-            raise Unavailable("Too many reads wait for what they have to see: try again.")
-        try:
-            return self._wait(view, ask, after)
-        finally:
-            self._places.release()
+    def _read(
+        self, view: str, ask: Callable[[Any, int], Any], after: After = ANY, keys: Sequence[str] = ()
+    ) -> list[Any]:
+        """What is asked for, of these keys, once the view has seen what it has to."""
+        seen = self._look(view, ask, after)
+        if seen.missing:
+            if not self._places.acquire(blocking=False):
+                raise Unavailable("Too many reads wait for what they have to see: try again.")
+            try:
+                seen = self._wait(view, ask, after, seen)
+            finally:
+                self._places.release()
+        self._check_parked(view, [key for key in keys if self._partition(key) in seen.parked])
+        return seen.rows
 
-    def _wait(self, view: str, ask: Callable[[Any, int], Any], after: After) -> list[Any]:
-        until, pause = monotonic() + after.wait_s, _LOOK_S
-        while True:
-            answers, missing = self._look(view, ask, after)
-            if missing is None:
-                return answers
-            if self._is_parked(view, missing):
-                raise Parked(f"{missing.key} waits in the view {view} for an operator: an event of it is parked.")
+    def _wait(self, view: str, ask: Callable[[Any, int], Any], after: After, seen: "_Seen") -> "_Seen":
+        until, pause, check_at = monotonic() + after.wait_s, _LOOK_S, monotonic()
+        while missing := seen.missing:
+            if self._partition(missing.key) in seen.parked and monotonic() >= check_at:
+                self._check_parked(view, [missing.key])
+                check_at = monotonic() + _CHECK_S
             if monotonic() >= until:
                 raise Unavailable(f"The view {view} has not seen version {missing.version} of {missing.key} yet: try again.")
             sleep(pause * uniform(0.5, 1))
             pause = min(2 * pause, _MOST_LOOK_S)
+            seen = self._look(view, ask, after)
+        return seen
 
-    def _look(self, view: str, ask: Callable[[Any, int], Any], after: After) -> tuple[list[Any], Version | None]:
-        """The rows, and a version that they may not show yet."""
+    def _look(self, view: str, ask: Callable[[Any, int], Any], after: After) -> "_Seen":
         generation = self._live.get(view, 1)
         while True:
             pipeline = self._client.pipeline(transaction=False)
             pipeline.get(live_key(view))
             for version in after.versions:
-                pipeline.hget(self._keys(view, generation, version.key).versions, version.key)
+                keys = self._keys(view, generation, version.key)
+                pipeline.hget(keys.versions, version.key)
+                pipeline.hlen(keys.parked)
             ask(pipeline, generation)
             live, *answers = pipeline.execute()
             shown = int(live) if live else self.generation(view)
             if shown == generation:
                 break
             self._live[view] = generation = shown
-        there, rows = answers[: len(after.versions)], answers[len(after.versions) :]
-        found = zip(after.versions, there, strict=True)
-        return rows, next((each for each, number in found if int(number or 0) < each.version), None)
+        count = len(after.versions)
+        versions, parked, rows = answers[: 2 * count : 2], answers[1 : 2 * count : 2], answers[2 * count :]
+        missing = (each for each, number in zip(after.versions, versions, strict=True) if int(number or 0) < each.version)
+        has_parked = {self._partition(each.key) for each, number in zip(after.versions, parked, strict=True) if number}
+        return _Seen(rows, next(missing, None), has_parked)
 
-    def _is_parked(self, view: str, version: Version) -> bool:
-        parked: Any = self._client.hvals(self._keys(view, self._live.get(view, 1), version.key).parked)
-        return any(orjson.loads(event)["key"] == version.key for event in parked)
+    def _check_parked(self, view: str, keys: Sequence[str]) -> None:
+        """Raises Parked if an event of one of these aggregates is."""
+        for key in keys:
+            events: Any = self._client.hscan_iter(self._keys(view, self._live.get(view, 1), key).parked, count=1_000)
+            if any(orjson.loads(event)["key"] == key for _, event in events):
+                raise Parked(f"{key} waits in the view {view} for an operator: an event of it is parked.")
+
+    def _partition(self, key: str) -> int:
+        return partition_of(key, self._partitions)
 
     def _keys(self, view: str, generation: int, key: str) -> Keys:
         return keys_of(view, generation, partition_of(key, self._partitions))
