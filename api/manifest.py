@@ -50,7 +50,7 @@ class Resources:
         if self.database_url is None:
             raise LookupError(f"{self.name} has no database: its manifest says so")
         outbox = Outbox[Any](self.name, self.topics, self.codec)
-        return Database(self.database_url, self.name, lambda cursor: store(cursor, outbox), prepare=self.codec)
+        return Database(self.database_url, self.name, lambda cursor: store(cursor, outbox))
 
 
 @dataclass(frozen=True)

@@ -34,21 +34,17 @@ Store = TypeVar("Store")
 class Database(Generic[Store]):
     """The database of one service, as the service's role. Safe to share between threads.
 
-    `open_store` makes the service's store on a cursor. Nothing is connected to before the first use. `prepare` returns
-    once there is what commands need beside it: it is called before a connection is taken, so that none waits for it.
+    `open_store` makes the service's store on a cursor. Nothing is connected to before the first use.
 
     When it can't be reached, or a lock or a statement takes too long, psycopg2.OperationalError or
     InterfaceError is raised, and of the statement or transaction either nothing has taken effect or all. When all
     connections stay busy, Unavailable is raised.
     """
 
-    def __init__(
-        self, url: str, name: str, open_store: Callable[[Cursor], Store], prepare: Callable[[], object] = lambda: None
-    ) -> None:
+    def __init__(self, url: str, name: str, open_store: Callable[[Cursor], Store]) -> None:
         self._url = url
         self._name = name
         self._open_store = open_store
-        self._prepare = prepare
         # The last one back is the first out: when little happens, few are kept open.
         self._free: LifoQueue[PreparedConnection | None] = LifoQueue()
         for _ in range(CONNECTIONS):
@@ -57,14 +53,12 @@ class Database(Generic[Store]):
     @contextmanager
     def statements(self) -> Iterator[Store]:
         """The store, each statement of which is a transaction of its own."""
-        self._prepare()
         with self._session() as session, session.cursor() as cursor:
             yield self._open_store(cursor)
 
     @contextmanager
     def transaction(self) -> Iterator[Store]:
         """The store, all statements of which are one transaction; an exception undoes them."""
-        self._prepare()
         with self._session() as session, session, session.cursor() as cursor:
             yield self._open_store(cursor)
 

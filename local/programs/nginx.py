@@ -56,6 +56,7 @@ worker_rlimit_nofile {files};
 daemon off;
 pid "{run}/nginx.pid";
 error_log stderr warn;
+worker_shutdown_timeout 5s; # streams end with it: they never do by themselves
 events {{ worker_connections {connections}; }}
 http {{
     access_log off;

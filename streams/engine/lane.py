@@ -299,9 +299,16 @@ class ViewLane(Lane):
             return
         if view.indexes:
             # First, because it may raise, and then nothing of the event must be in the write.
-            old, new = entries_of(view.indexes, key, before), entries_of(view.indexes, key, after)
+            old, new = self._entries_before(key, before), entries_of(view.indexes, key, after)
             write.entries.update(dict.fromkeys(old - new, False) | dict.fromkeys(new - old, True))
         write.rows[key] = after
+
+    def _entries_before(self, key: str, row: Row | None) -> set[str]:
+        """None of a row that other code has made without what an index needs: what stays goes with the rebuild."""
+        try:
+            return entries_of(self.consumer.indexes, key, row)
+        except Exception:  # noqa: BLE001  # the row after the event tells whether it is the index that fails
+            return set()
 
 
 def _key(key_of: Callable[[Event], str], event: Event) -> str | None:

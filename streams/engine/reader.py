@@ -93,6 +93,13 @@ class Views:
         So a page may show a row that has just ceased to be in the range, and have fewer rows than it may. A row whose
         sort key stays the same comes on just one of the pages that follow each other, whatever else changes.
         """
+        while True:
+            generation, page = self._live.get(view), self._page(view, wanted, limit, behind, after)
+            # Else the rows may be of a generation that lacks the last ones of those whose entries were read.
+            if self._live.get(view) == generation:
+                return page
+
+    def _page(self, view: str, wanted: Range, limit: int, behind: str | None, after: After) -> Page:
         lower, upper = wanted.bounds(behind)
         found = self._read(
             view,

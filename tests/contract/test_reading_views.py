@@ -176,6 +176,18 @@ def test_what_is_parked_is_not_waited_for(subject: Subject) -> None:
 
 
 @pytest.mark.parametrize("subject", ["redis"], indirect=True)
+def test_a_read_of_what_is_parked_is_refused_though_the_last_of_its_partition_is_there(subject: Subject) -> None:
+    other = next(key for key in map(str, range(1_000)) if partition_of(key, PARTITIONS) == partition_of("a", PARTITIONS))
+    subject.park("a")
+    subject.apply(other, 1)
+    token = After([Version("topic", other, 1)])
+    assert subject.views.get(subject.view, other, token)
+    with pytest.raises(IsParked):
+        subject.views.get(subject.view, "a", token)
+    assert subject.views.get(subject.view, "a") is None, "who brings no token gets what there is"
+
+
+@pytest.mark.parametrize("subject", ["redis"], indirect=True)
 def test_a_read_waits_for_what_is_on_its_way(subject: Subject) -> None:
     with ThreadPoolExecutor() as pool:
         reading = pool.submit(subject.views.get, subject.view, "a", after(1, wait_s=60))

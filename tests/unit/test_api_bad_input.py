@@ -20,6 +20,7 @@ from api.web import bodies
 from api.web.requests import MAX_BODY_BYTES
 from api.wsgi import create_app
 from kernel.refusals import Malformed
+from kernel.token import Version, encode
 
 PRODUCT = {"name": "Milk", "department": "", "category": "", "brand": "", "price_minor": 1, "currency": "USD"}
 LINE = {"sku": "milk", "quantity": 1}
@@ -350,6 +351,17 @@ def test_what_would_count_twice_needs_an_idempotency_key(
 ) -> None:
     headers = {} if key is None else {"Idempotency-Key": key}
     assert fields(services.send(command.method, command.path, command.body, **headers), 400) == ["Idempotency-Key"]
+
+
+def test_any_number_of_seconds_may_be_asked_to_wait(services: Services) -> None:
+    token = encode([Version("marea.product", "milk", 1)])
+    answer = services.send("GET", "/v1/products/milk", **{"Marea-Token": token, "Prefer": "wait=" + "9" * 5_000})
+    assert answer.status_code == 503, "its Redis is down"
+
+
+def test_a_body_of_very_many_unknown_fields_is_one_error(services: Services) -> None:
+    body = ORDER | {f"field-{number}": 1 for number in range(10_000)}
+    assert fields(services.send("POST", "/v1/orders", body, **KEY)) == ["body"]
 
 
 @pytest.mark.parametrize("token", ["x", "e30", "W1tdXQ", "W1siYSIsImIiLCIxIl1d", "é", "a" * 8_001])

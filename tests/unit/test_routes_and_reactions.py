@@ -393,6 +393,18 @@ def test_the_same_key_is_another_command_of_another_customer_and_at_another_rout
     assert (cancelled.status_code, cancelled.get_json()["status"]) == (200, "cancelled")
 
 
+def test_two_orders_may_be_cancelled_with_the_same_key(shop: Shop) -> None:
+    shop.stocked()
+    for order_id in [shop.order(key, milk=1).get_json()["id"] for key in ("k", "l")]:
+        assert shop.send("POST", f"/orders/{order_id}/cancel", Idempotency_Key="1").get_json()["id"] == order_id
+
+
+def test_what_is_not_there_matches_no_version_at_all(shop: Shop) -> None:
+    assert shop.send("POST", "/stock/milk/receipts", {"quantity": 1}, If_Match="*").status_code == 412
+    assert shop.send("POST", "/stock/milk/receipts", {"quantity": 1}).status_code == 200
+    assert shop.send("POST", "/stock/milk/receipts", {"quantity": 1}, If_Match="*").status_code == 200
+
+
 def test_a_command_that_was_refused_is_decided_anew(shop: Shop) -> None:
     counted = {"quantity": 1, "reason": "found"}
     assert shop.send("POST", "/stock/milk/adjustments", counted, Idempotency_Key="k").status_code == 404
