@@ -1,8 +1,10 @@
 """What is told of one topic as it happens, and what was told last. All of it belongs to the event loop's thread."""
 
 import asyncio
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 from api.broadcast.changes import Change, Kind, event_id, frame
@@ -70,17 +72,14 @@ class Channel:
             _send([listener], pieces)
         self._wake()
 
-    def since(self, positions: Sequence[int]) -> list[Change] | None:
-        """What it has told beyond these positions, in order; None when it does not remember all of that."""
+    def since(self, positions: Sequence[int], most: int) -> list[Change] | None:
+        """What it told next beyond these positions, in order; None when it does not remember all of that."""
         if not _covers(positions, self._before):
             return None
-        missed: list[Change] = []
-        for change, ends in reversed(self._recent):
-            if _covers(positions, ends):
-                break
-            if change.offset >= positions[change.partition]:
-                missed.append(change)
-        return missed[::-1]
+        # Where it was only grows: what these positions cover comes first.
+        first = bisect_left(self._recent, True, key=lambda told: not _covers(positions, told.ends))  # noqa: FBT003
+        later = (change for change, _ in islice(self._recent, first, None))
+        return list(islice((change for change in later if change.offset >= positions[change.partition]), most))
 
     def has_told(self, positions: Sequence[int]) -> bool:
         """Whether it is that far. It is not for one who has listened elsewhere, where things came a moment sooner."""

@@ -66,6 +66,8 @@ class House:
         self._places = places
         #: Those who wait for what happens next, with their channel; None while they hear of what they have missed.
         self._listeners: dict[_Listener, Channel | None] = {}
+        #: Who makes a piece of what it has missed: however many catch up, the event loop sees to the rest after each.
+        self._turn = asyncio.Lock()
 
     @property
     def taken(self) -> int:
@@ -146,13 +148,20 @@ class House:
         self, listener: _Listener, channel: Channel, keys: frozenset[str] | None, positions: list[int]
     ) -> None:
         """Until it has heard all that has been told: from memory, and from Kafka what is older."""
-        while not listener.ended.is_set():
-            missed = channel.since(positions)
+        while True:
+            async with self._turn:
+                if listener.ended.is_set():
+                    return
+                missed = channel.since(positions, _PIECE)
+                if missed:
+                    piece = frames(missed, keys, positions)
+                    await asyncio.sleep(0)
             if missed is None:
                 missed = await self._history.read(channel.kind, positions, channel.ends)
-            elif not missed:
-                if channel.has_told(positions):
-                    return
-                await channel.moved()
+                piece = frames(missed[:_PIECE], keys, positions)
             if missed:
-                await listener.write(frames(missed[:_PIECE], keys, positions))
+                await listener.write(piece)
+            elif channel.has_told(positions):
+                return
+            else:
+                await channel.moved()

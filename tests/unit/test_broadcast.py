@@ -13,7 +13,9 @@ import pytest
 from aiohttp import web
 
 from api.aio import listen
-from api.broadcast import channel, house, tail
+from api.broadcast import changes, channel, house, tail
+from api.broadcast.changes import STOCK as STOCK_KIND
+from api.broadcast.changes import Change
 from api.broadcast.reader import MOST_RECORDS, Bounds
 from api.broadcast.routes import create_app
 from schemas import order, stock
@@ -565,3 +567,63 @@ def test_a_stream_says_what_it_is_before_it_is_opened() -> None:
             assert answer.headers["X-Accel-Buffering"] == "no"
 
     run(test)
+
+
+def told_channel(count: int) -> channel.Channel:
+    """One that has told of so many stock items, in one partition."""
+    kind = channel.Channel(STOCK_KIND)
+    kind.begin((0,), (0,))
+    kind.tell([Change(0, number, f"sku-{number % 11}", b"{}") for number in range(count)])
+    return kind
+
+
+def test_to_find_what_one_has_missed_costs_a_few_looks_however_much_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = told_channel(5_000)
+    looks = 0
+    covers = channel._covers  # noqa: SLF001
+
+    def count(positions: Sequence[int], others: Sequence[int]) -> bool:
+        nonlocal looks
+        looks += 1
+        return covers(positions, others)
+
+    monkeypatch.setattr(channel, "_covers", count)
+    found = told.since((100,), 500)
+    assert found is not None
+    assert [change.offset for change in found] == list(range(100, 600))
+    assert looks < 20
+
+
+def test_the_loop_goes_round_after_each_piece_of_what_was_missed_however_many_catch_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    topics = MemoryTopics()
+    for number in range(140):
+        topics.publish(stock.TOPIC, received(number))
+    monkeypatch.setattr(house, "_PIECE", 7)
+    rounds = 0
+    made_in: list[int] = []
+
+    def frames(told: Sequence[Change], keys: frozenset[str] | None, positions: list[int]) -> bytes:
+        made_in.append(rounds)
+        return changes.frames(told, keys, positions)
+
+    async def count_rounds() -> None:
+        nonlocal rounds
+        while True:
+            rounds += 1
+            await asyncio.sleep(0)
+
+    async def catch_up(service: Service, query: str) -> None:
+        async with service.stream(URL + query, last_id="0-0-0-0") as stream:
+            assert by_sku(await stream.changes(140 if query == "" else 13))["sku-3"] == list(range(4, 141, 11))
+
+    async def test(service: Service) -> None:
+        counting = asyncio.create_task(count_rounds())
+        await asyncio.gather(*(catch_up(service, query) for query in ("", "?sku=sku-3") for _ in range(20)))
+        counting.cancel()
+
+    monkeypatch.setattr(house, "frames", frames)
+    run(test, topics)
+    assert len(made_in) > 200
+    assert len({*made_in}) == len(made_in)
