@@ -53,9 +53,14 @@ class _Listener:
             return
         if transport.get_write_buffer_size() > BUFFER_BYTES:
             log.warning("a listener is too slow, and is sent away")
-            transport.abort()
+            self.send_away()
         else:
             transport.write(piece)
+
+    def send_away(self) -> None:
+        """Lets go of the connection, and of what its client has not taken."""
+        if self._request.transport is not None:
+            self._request.transport.abort()
 
 
 class House:
@@ -143,6 +148,7 @@ class House:
             pass  # it has hung up, and was not noticed but by writing
         except Exception as error:  # noqa: BLE001  # its client comes back, whatever it is
             log.warning("a stream ends, its client will come back: %s: %s", type(error).__name__, error)
+            listener.send_away()  # its client may take nothing, and a clean end would wait for it
 
     async def _catch_up(
         self, listener: _Listener, channel: Channel, keys: frozenset[str] | None, positions: list[int]

@@ -627,3 +627,40 @@ def test_the_loop_goes_round_after_each_piece_of_what_was_missed_however_many_ca
     run(test, topics)
     assert len(made_in) > 200
     assert len({*made_in}) == len(made_in)
+
+
+def test_one_who_is_too_slow_while_it_catches_up_is_sent_away_with_all_that_it_has_not_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(house, "_PIECE_S", 0.5)
+    topics = MemoryTopics()
+    for number in range(8_000):
+        topics.publish(stock.TOPIC, received(number))
+
+    async def main() -> None:
+        async with serving(topics) as (service, runner):
+            host, port = service.url.removeprefix("http://").split(":")
+            with socket.socket() as slow:
+                slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+                slow.setblocking(False)  # noqa: FBT003  # as Python has it
+                loop = asyncio.get_running_loop()
+                await loop.sock_connect(slow, (host, int(port)))
+                asked = f"GET {URL} HTTP/1.1\r\nHost: x\r\nLast-Event-ID: 0-0-0-0\r\n\r\n"
+                await loop.sock_sendall(slow, asked.encode())
+
+                stuck: list[asyncio.Transport] = []
+
+                async def is_stuck() -> bool:
+                    server = runner.server
+                    assert server
+                    there = [each.transport for each in server.connections if each.transport]
+                    stuck.extend(one for one in there if one.get_write_buffer_size() > house.BUFFER_BYTES)
+                    return bool(stuck)
+
+                async def is_gone() -> bool:
+                    return not stuck[0].get_write_buffer_size()
+
+                await until(is_stuck)
+                await until(is_gone, 5)
+
+    asyncio.run(main())
