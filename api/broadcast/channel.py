@@ -57,6 +57,10 @@ class Channel:
         self._recent.clear()
         self._wake()
 
+    def forget(self) -> None:
+        """Where it is means nothing any more: nobody joins until it begins again."""
+        self._ready_at = None
+
     def tell(self, changes: Sequence[Change]) -> None:
         """What has happened since. Each change is encoded once, and each listener gets one piece."""
         told = list(self._advance(changes))

@@ -85,7 +85,7 @@ class Tail:
                 self.trouble = f"{type(error).__name__}: {error}"
                 log.warning("streams wait, and go on by themselves: %s", self.trouble)
                 if isinstance(error, PositionLost):
-                    self._next.clear()
+                    self._forget()
                 self._stopping.wait(_PAUSE_S * random.uniform(0.5, 1.5))
 
     def _follow(self) -> None:
@@ -104,13 +104,23 @@ class Tail:
 
     def _begin(self, source: Source) -> None:
         """All channels, or none: what is half begun would never be told."""
-        self._in_loop(self._on_lost)
         each = RECENT // self._partitions
         found = {topic: source.bounds(topic, self._partitions) for topic in self._channels}
-        for topic, bounds in found.items():
-            starts = tuple(max(one.first, one.end - each) for one in bounds)
-            self._in_loop(self._channels[topic].begin, starts, tuple(one.end for one in bounds))
-            self._next.update({Place(topic, number): start for number, start in enumerate(starts)})
+        starts = {topic: tuple(max(one.first, one.end - each) for one in bounds) for topic, bounds in found.items()}
+
+        def begin() -> None:
+            """At once: who comes between would be told of old changes as if they happened now."""
+            self._on_lost()
+            for topic, channel in self._channels.items():
+                channel.begin(starts[topic], tuple(one.end for one in found[topic]))
+
+        self._in_loop(begin)
+        self._next = {Place(topic, number): at for topic, mine in starts.items() for number, at in enumerate(mine)}
+
+    def _forget(self) -> None:
+        self._next.clear()
+        for channel in self._channels.values():
+            self._in_loop(channel.forget)
 
     def _hand_over(self, records: Sequence[tuple[Place, Record]], codec: Codec) -> float:
         """How long telling it took, in seconds. One batch is under way at a time: memory is bounded."""

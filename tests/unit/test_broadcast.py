@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic
@@ -664,3 +665,42 @@ def test_one_who_is_too_slow_while_it_catches_up_is_sent_away_with_all_that_it_h
                 await until(is_gone, 5)
 
     asyncio.run(main())
+
+
+def test_while_it_is_found_out_where_a_topic_that_has_gone_back_is_nobody_is_let_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, may_answer = threading.Event(), threading.Event()
+    may_answer.set()
+
+    class Slow(MemorySource):
+        def bounds(self, topic: str, partitions: int) -> list[Bounds]:
+            asked.set()
+            assert may_answer.wait(PATIENCE_S)
+            return super().bounds(topic, partitions)
+
+    topics = MemoryTopics()
+    monkeypatch.setattr(topics, "source", lambda: Slow(topics))
+
+    async def test(service: Service) -> None:
+        async with service.stream() as stream:
+            service.publish(*map(received, range(60)))
+            await stream.changes(60)
+            asked.clear()
+            may_answer.clear()
+            with topics.changed:
+                topics.records.clear()
+                service.publish(*map(received, range(11)))
+            await asyncio.to_thread(asked.wait)
+            try:
+                assert (await service.problem(URL))["status"] == 503
+            finally:
+                may_answer.set()
+            with pytest.raises(EOFError):
+                await stream.next()
+        await until(lambda: is_healthy(service))
+        async with service.stream() as stream:
+            service.publish(received(70))
+            assert versions(await stream.changes(1)) == [71]
+
+    run(test, topics)
