@@ -35,11 +35,19 @@ class _Listener:
         self._request = request
         self.response = web.StreamResponse(headers=_HEADERS)
         self.ended = asyncio.Event()
+        self._is_open = False
 
     async def open(self, positions: list[int]) -> None:
         """Says when to come back, and where the stream begins."""
         await self.response.prepare(self._request)
         await self.write(b"retry: %d\nid: %s\n\n" % (random.randint(*_RETRY_MS), event_id(positions).encode()))
+        self._is_open = True
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether its answer has begun, and its client has taken all of it so far."""
+        transport = self._request.transport
+        return self._is_open and transport is not None and not transport.get_write_buffer_size()
 
     async def write(self, data: bytes) -> None:
         """Waits while the client has too much to take. Raises TimeoutError when it is too slow."""
@@ -110,6 +118,8 @@ class House:
             for listener, channel in list(self._listeners.items()):
                 if channel:
                     listener.send(chunk(b": still here\nid: %s\n\n" % channel.id().encode()))
+                elif listener.is_idle:
+                    listener.send(chunk(b": still here\n\n"))
 
     def end(self) -> None:
         """Ends all streams: their clients come back."""

@@ -17,6 +17,7 @@ from api.aio import listen
 from api.broadcast import changes, channel, house, tail
 from api.broadcast.changes import STOCK as STOCK_KIND
 from api.broadcast.changes import Change
+from api.broadcast.history import History
 from api.broadcast.reader import MOST_RECORDS, Bounds
 from api.broadcast.routes import create_app
 from schemas import order, stock
@@ -703,4 +704,25 @@ def test_while_it_is_found_out_where_a_topic_that_has_gone_back_is_nobody_is_let
             service.publish(received(70))
             assert versions(await stream.changes(1)) == [71]
 
+    run(test, topics)
+
+
+def test_one_who_waits_for_what_was_missed_is_shown_that_somebody_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(house, "HEARTBEAT_S", 0.05)
+    monkeypatch.setattr(channel, "RECENT", 4)
+    topics = MemoryTopics()
+    for number in range(40):
+        topics.publish(stock.TOPIC, received(number))
+
+    async def never(*_: object) -> list[Change]:
+        await asyncio.Event().wait()
+        return []
+
+    async def test(service: Service) -> None:
+        headers = {"Last-Event-ID": "0-0-0-0"}
+        async with service.http.get(service.url + URL, headers=headers) as response:
+            lines = [await asyncio.wait_for(response.content.readline(), PATIENCE_S) for _ in range(7)]
+        assert lines[3:] == [b": still here\n", b"\n", b": still here\n", b"\n"]
+
+    monkeypatch.setattr(History, "read", never)
     run(test, topics)
