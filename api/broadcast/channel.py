@@ -1,6 +1,7 @@
 """What is told of one topic as it happens, and what was told last. All of it belongs to the event loop's thread."""
 
 import asyncio
+import logging
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -8,6 +9,8 @@ from itertools import islice
 from typing import NamedTuple, Protocol
 
 from api.broadcast.changes import Change, Kind, event_id, frame
+
+log = logging.getLogger(__name__)
 
 #: Changes that are remembered: who comes back soon needs nothing of Kafka. One has some hundred bytes.
 RECENT = 10_000
@@ -20,6 +23,9 @@ class Listener(Protocol):
 
     def send(self, piece: bytes) -> None:
         """Takes server-sent events, without waiting."""
+
+    def send_away(self) -> None:
+        """Ends it."""
 
 
 class _Told(NamedTuple):
@@ -62,18 +68,21 @@ class Channel:
         self._ready_at = None
 
     def tell(self, changes: Sequence[Change]) -> None:
-        """What has happened since. Each change is encoded once, and each listener gets one piece."""
-        told = list(self._advance(changes))
+        """What has happened since. Each change is encoded once, and each listener gets one piece.
+
+        What it has told already it does not tell again.
+        """
+        told = list(self._advance([change for change in changes if change.offset >= self.ends[change.partition]]))
         self._remember(told)
         framed = [(change.key, frame(ends, change.data)) for change, ends in told if change.data]
         if self._to_all:
-            _send(self._to_all, [piece for _, piece in framed])
+            send(self._to_all, [piece for _, piece in framed])
         chosen: dict[Listener, list[bytes]] = {}
         for key, piece in framed:
             for listener in self._by_key.get(key, ()):
                 chosen.setdefault(listener, []).append(piece)
         for listener, pieces in chosen.items():
-            _send([listener], pieces)
+            send([listener], pieces)
         self._wake()
 
     def since(self, positions: Sequence[int], most: int) -> list[Change] | None:
@@ -130,14 +139,19 @@ class Channel:
             self._before = self._recent.popleft().ends
 
 
-def _send(listeners: Iterable[Listener], pieces: Sequence[bytes]) -> None:
+def send(listeners: Iterable[Listener], pieces: Sequence[bytes]) -> None:
+    """Each gets all pieces at once. One on which this fails is sent away, and the others get theirs."""
     if pieces:
-        piece = chunk(b"".join(pieces))
+        piece = _chunk(b"".join(pieces))
         for listener in list(listeners):
-            listener.send(piece)
+            try:
+                listener.send(piece)
+            except Exception:
+                log.exception("a listener could not be told, and is sent away")
+                listener.send_away()
 
 
-def chunk(data: bytes) -> bytes:
+def _chunk(data: bytes) -> bytes:
     """A piece of an answer in HTTP's chunked coding: the same bytes for whoever gets it."""
     return b"%x\r\n%s\r\n" % (len(data), data)
 

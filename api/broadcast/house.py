@@ -7,7 +7,7 @@ import random
 from aiohttp import web
 
 from api.broadcast.changes import event_id, frames
-from api.broadcast.channel import Channel, chunk
+from api.broadcast.channel import Channel, send
 from api.broadcast.history import History
 from kernel.refusals import FieldError, Malformed, Unavailable
 
@@ -117,9 +117,9 @@ class House:
             await asyncio.sleep(HEARTBEAT_S)
             for listener, channel in list(self._listeners.items()):
                 if channel:
-                    listener.send(chunk(b": still here\nid: %s\n\n" % channel.id().encode()))
+                    send([listener], [b": still here\nid: %s\n\n" % channel.id().encode()])
                 elif listener.is_idle:
-                    listener.send(chunk(b": still here\n\n"))
+                    send([listener], [b": still here\n\n"])
 
     def end(self) -> None:
         """Ends all streams: their clients come back."""

@@ -132,7 +132,8 @@ class Tail:
         began = monotonic()
         for channel, found in told:
             self._in_loop(channel.tell, found)
-        self._next.update((place, record.offset + 1) for place, record in records)
+            # One by one: when telling fails, what the others were told is not read again.
+            self._next.update((Place(channel.kind.topic, one.partition), one.offset + 1) for one in found)
         return monotonic() - began
 
     def _in_loop(self, function: Callable[..., None], *arguments: object) -> None:

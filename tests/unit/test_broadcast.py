@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from aiohttp import web
 
 from api.aio import listen
 from api.broadcast import changes, channel, house, tail
+from api.broadcast.changes import ORDERS as ORDERS_KIND
 from api.broadcast.changes import STOCK as STOCK_KIND
 from api.broadcast.changes import Change
 from api.broadcast.history import History
@@ -22,6 +23,7 @@ from api.broadcast.reader import MOST_RECORDS, Bounds
 from api.broadcast.routes import create_app
 from schemas import order, stock
 from schemas.event import Event
+from streams.engine.batch import Place
 from streams.views.inventory import stock as stock_view
 from tests.events import CODEC, PLACED, SETTLED, STOCK, life
 from tests.memory_topics import PARTITIONS, MemorySource, MemoryTopics
@@ -726,3 +728,71 @@ def test_one_who_waits_for_what_was_missed_is_shown_that_somebody_is_there(monke
 
     monkeypatch.setattr(History, "read", never)
     run(test, topics)
+
+
+def test_when_telling_of_one_topic_fails_the_others_are_not_told_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    tell = channel.Channel.tell
+    failures = 1
+
+    def fail_once(self: channel.Channel, told: Sequence[Change]) -> None:
+        nonlocal failures
+        if self.kind is ORDERS_KIND and failures:
+            failures -= 1
+            raise ZeroDivisionError
+        tell(self, told)
+
+    monkeypatch.setattr(channel.Channel, "tell", fail_once)
+    read_again: list[int] = []
+    seek = MemorySource.seek
+
+    def note(self: MemorySource, positions: Mapping[Place, int]) -> None:
+        read_again.append(sum(at for place, at in positions.items() if place.topic == stock.TOPIC))
+        seek(self, positions)
+
+    monkeypatch.setattr(MemorySource, "seek", note)
+
+    async def test(service: Service) -> None:
+        async with service.stream() as stream, service.stream(ORDERS) as orders:
+            with service.topics.changed:  # both at once
+                service.publish(received(0))
+                [placed, *_] = life("marea.order")
+                service.topics.publish(order.TOPIC, placed._replace(data=PLACED | {"customer_id": "ada"}))
+            assert versions(await orders.changes(1)) == [1]
+            service.publish(received(1))
+            assert versions(await stream.changes(2)) == [1, 2]
+        assert read_again == [0, 1]
+
+    run(test)
+
+
+class Heard:
+    """A listener that keeps what it is sent, or fails."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.pieces: list[bytes] = []
+        self.fails, self.is_away = fails, False
+
+    def send(self, piece: bytes) -> None:
+        if self.fails:
+            raise ZeroDivisionError
+        self.pieces.append(piece)
+
+    def send_away(self) -> None:
+        self.is_away = True
+
+
+def test_what_a_channel_has_told_it_does_not_tell_again() -> None:
+    told, heard = told_channel(5), Heard()
+    told.join(heard, None)
+    told.tell([Change(0, number, "sku", b"{}") for number in (3, 4, 5)])
+    assert [piece.count(b"data: ") for piece in heard.pieces] == [1]
+    assert told.ends == (6,)
+
+
+def test_a_listener_that_can_not_be_told_is_sent_away_and_the_others_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    told, listeners = told_channel(0), [Heard(fails=number == 1) for number in range(3)]
+    for listener in listeners:
+        told.join(listener, None)
+    told.tell([Change(0, 0, "sku", b"{}")])
+    assert [(len(each.pieces), each.is_away) for each in listeners] == [(1, False), (0, True), (1, False)]
+    assert "ZeroDivisionError" in caplog.text
