@@ -41,6 +41,7 @@ class MemorySource:
     def __init__(self, topics: MemoryTopics) -> None:
         self._topics = topics
         self._next: dict[Place, int] = {}
+        self.is_heard = True  # what is in memory always answers, or fails
 
     def bounds(self, topic: str, partitions: int) -> list[Bounds]:
         self._check()

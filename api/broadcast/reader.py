@@ -39,6 +39,7 @@ class Reader:
         self._next: dict[Place, int] = {}
         self._hearing: Hearing | None = None
         self._asked_at = monotonic()
+        self.is_heard = False
 
     def bounds(self, topic: str, partitions: int) -> list[Bounds]:
         """Those of each partition. Raises KafkaException when the broker does not answer."""
@@ -66,6 +67,7 @@ class Reader:
         messages = [first, *self._client.consume(MOST_RECORDS - 1, 0)]
         found = [(place_of(message), record_of(message)) for message in messages if _is_record(message)]
         self._next.update((place, record.offset + 1) for place, record in found)
+        self.is_heard = self.is_heard or bool(found)
         return found
 
     def close(self) -> None:
@@ -73,9 +75,9 @@ class Reader:
         self._client.close()
 
     def _listen(self) -> None:
-        """A Kafka client that has lost its broker may wait for ever."""
-        if self._hearing and monotonic() - self._asked_at > _ASK_S:
-            self._hearing.ask()
+        """A Kafka client that has lost its broker may wait for ever, and says nothing."""
+        if self._hearing and (not self.is_heard or monotonic() - self._asked_at > _ASK_S):
+            self.is_heard = self._hearing.ask()
             self._asked_at = monotonic()
 
 

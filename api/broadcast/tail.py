@@ -36,6 +36,10 @@ class Source(Protocol):
     def read(self, wait_s: float) -> list[tuple[Place, Record]]:
         """What comes next."""
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether records came, or the broker has answered when it was last asked."""
+
     def close(self) -> None:
         """Ends it."""
 
@@ -96,7 +100,8 @@ class Tail:
             source.seek(self._next)
             while not self._stopping.is_set():
                 records = source.read(_IDLE_S)
-                self.trouble = ""
+                if source.is_heard:
+                    self.trouble = ""
                 if records:
                     self._stopping.wait(min(_MOST_REST_S, self._hand_over(records, codec)))
         finally:

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -19,11 +19,11 @@ from api.broadcast.changes import ORDERS as ORDERS_KIND
 from api.broadcast.changes import STOCK as STOCK_KIND
 from api.broadcast.changes import Change
 from api.broadcast.history import History
-from api.broadcast.reader import MOST_RECORDS, Bounds
+from api.broadcast.reader import MOST_RECORDS, Bounds, Reader
 from api.broadcast.routes import create_app
 from schemas import order, stock
 from schemas.event import Event
-from streams.engine.batch import Place
+from streams.engine.batch import Place, Record
 from streams.views.inventory import stock as stock_view
 from tests.events import CODEC, PLACED, SETTLED, STOCK, life
 from tests.memory_topics import PARTITIONS, MemorySource, MemoryTopics
@@ -796,3 +796,54 @@ def test_a_listener_that_can_not_be_told_is_sent_away_and_the_others_are_told(ca
     told.tell([Change(0, 0, "sku", b"{}")])
     assert [(len(each.pieces), each.is_away) for each in listeners] == [(1, False), (0, True), (1, False)]
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_the_service_is_not_healthy_again_before_the_broker_has_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    sources: list[MemorySource] = []
+    topics = MemoryTopics()
+    open_source = topics.source
+
+    def source() -> MemorySource:
+        sources.append(open_source())
+        sources[-1].is_heard = len(sources) == 1
+        return sources[-1]
+
+    monkeypatch.setattr(topics, "source", source)
+
+    async def test(service: Service) -> None:
+        async def is_opened_anew() -> bool:
+            return len(sources) > 1
+
+        topics.is_down = True
+        await until(is_opened_anew)
+        reads = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        read = MemorySource.read
+        count = 0
+
+        def counted(self: MemorySource, wait_s: float) -> list[tuple[Place, Record]]:
+            nonlocal count
+            found = read(self, wait_s)
+            count += 1
+            if count == 3:
+                loop.call_soon_threadsafe(reads.set)
+            return found
+
+        monkeypatch.setattr(MemorySource, "read", counted)
+        topics.is_down = False
+        await asyncio.wait_for(reads.wait(), PATIENCE_S)
+        assert not await is_healthy(service)
+        for each in sources:
+            each.is_heard = True
+        await until(lambda: is_healthy(service))
+
+    run(test, topics)
+
+
+def test_a_reader_whose_broker_is_away_has_not_heard_of_it() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        with closing(Reader(f"127.0.0.1:{nobody.getsockname()[1]}")) as reader:
+            reader.seek({Place(stock.TOPIC, 0): 0})
+            assert reader.read(0.01) == []
+            assert not reader.is_heard
