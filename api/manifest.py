@@ -31,8 +31,8 @@ class App(Protocol):
 class Resources:
     """What a service's app is put together from. None of it connects to anything before the first request.
 
-    `database_url` is None when the service has no database. `settings` has those that its manifest names. `kafka` are the bootstrap servers, and `partitions` is
-    how many every topic has, for those who read a topic themselves.
+    `database_url` is None when the service has no database. `settings` has those that its manifest names. `kafka` are the
+    bootstrap servers, and `partitions` is how many every topic has, for those who read a topic themselves.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Resources:
         if self.database_url is None:
             raise LookupError(f"{self.name} has no database: its manifest says so")
         outbox = Outbox[Any](self.name, self.topics, self.codec)
-        return Database(self.database_url, self.name, lambda cursor: store(cursor, outbox))
+        return Database(self.database_url, self.name, lambda cursor: store(cursor, outbox), prepare=self.codec)
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,9 @@ class Service:
     `topics` are those that it owns: nobody else publishes there. `states` gives, for each of them, the SQL for every
     aggregate's id and state, ordered by id, in the shape of its view row. `deadlines` are carried out by the workers that
     have its reactions. `settings` are the names of its own settings, without MAREA_, with their defaults. `views` and
-    `tables` are packages with a module each. `create_app` gives the application; it imports what that needs, so that a worker need not. It is one of
-    WSGI (api.web.app), or, if `is_asyncio`, of aiohttp (api.web.aio), for thousands who listen at once.
+    `tables` are packages with a module each. `create_app` gives the application; it imports what that needs, so that a
+    worker need not. It is one of WSGI (api.web.app), or, if `is_asyncio`, of aiohttp (api.web.aio), for thousands who
+    listen at once.
     A service of WSGI handles processes times threads requests at once; a quarter of the threads may wait for what a read
     has to see. Measured: one process costs two thirds of what four do, and carries no less on two cores.
     """

@@ -34,17 +34,21 @@ Store = TypeVar("Store")
 class Database(Generic[Store]):
     """The database of one service, as the service's role. Safe to share between threads.
 
-    `open_store` makes the service's store on a cursor. Nothing is connected to before the first use.
+    `open_store` makes the service's store on a cursor. `prepare` fetches what commands need beside the database. Nothing is
+    connected to before the first use.
 
     When it can't be reached, or a lock or a statement takes too long, psycopg2.OperationalError or
     InterfaceError is raised, and of the statement or transaction either nothing has taken effect or all. When all
     connections stay busy, Unavailable is raised.
     """
 
-    def __init__(self, url: str, name: str, open_store: Callable[[Cursor], Store]) -> None:
+    def __init__(
+        self, url: str, name: str, open_store: Callable[[Cursor], Store], prepare: Callable[[], object] = lambda: None
+    ) -> None:
         self._url = url
         self._name = name
         self._open_store = open_store
+        self._prepare = prepare
         # The last one back is the first out: when little happens, few are kept open.
         self._free: LifoQueue[PreparedConnection | None] = LifoQueue()
         for _ in range(CONNECTIONS):
@@ -68,9 +72,10 @@ class Database(Generic[Store]):
             return answers.find(cursor, command)
 
     def ping(self) -> None:
-        """Returns when the database answers."""
+        """Returns when the database answers, and there is what commands need: else the first would wait for it, with locks."""
         with self._session() as session, session.cursor() as cursor:
             cursor.execute("SELECT 1")
+        self._prepare()
 
     @contextmanager
     def _session(self) -> Iterator[PreparedConnection]:

@@ -18,6 +18,10 @@ MOST_RECORDS = 500
 _TIMEOUT_S, _ASK_S = 5.0, 5.0
 
 
+#: Some records at a time: each question costs the broker as much as a record does, and those who listen can wait so long.
+_FETCH = {"fetch.min.bytes": 65_536, "fetch.wait.max.ms": 50}
+
+
 class Bounds(NamedTuple):
     """The offsets of a partition's first record, and of the one after its last."""
 
@@ -34,7 +38,7 @@ class Reader:
 
     def __init__(self, kafka: str) -> None:
         # The group is only a name that librdkafka asks for: nothing is subscribed or committed.
-        config = {**client_config(kafka, "marea.streams"), "queued.max.messages.kbytes": 1_024}
+        config = {**client_config(kafka, "marea.streams"), "queued.max.messages.kbytes": 1_024, **_FETCH}
         self._client = Consumer(config, logger=log)
         self._next: dict[Place, int] = {}
         self._hearing: Hearing | None = None

@@ -57,6 +57,7 @@ def create_app(
 def _checked(route: Route) -> Handler:
     """A handler that gets requests as its models allow, and no others."""
     models = get_type_hints(route)
+    lists = _lists(models["query"])
 
     async def handle(request: web.Request) -> web.StreamResponse:
         if request.version < HttpVersion11:
@@ -66,18 +67,20 @@ def _checked(route: Route) -> Handler:
             raise Malformed("Send no body: there is nothing to do with it.")
         if not parse_accept_header(request.headers.get("Accept", "*/*"), MIMEAccept).quality(_TYPE):
             raise web.HTTPNotAcceptable
-        return await route(request, models["header"].read(request.headers), _query(models["query"], request))
+        return await route(request, models["header"].read(request.headers), _query(models["query"], lists, request))
 
     return handle
 
 
-def _query(model: type[Query], request: web.Request) -> Query:
-    """A list may be given one by one; of anything else the first counts, as everywhere."""
+def _lists(model: type[Query]) -> frozenset[str]:
+    """The names of what may come more than once."""
     properties = model.model_json_schema()["properties"]
-    given = {
-        name: request.query.getall(name) if properties.get(name, {}).get("type") == "array" else request.query[name]
-        for name in request.query
-    }
+    return frozenset(name for name, schema in properties.items() if schema.get("type") == "array")
+
+
+def _query(model: type[Query], lists: frozenset[str], request: web.Request) -> Query:
+    """A list may be given one by one; of anything else the first counts, as everywhere."""
+    given = {name: request.query.getall(name) if name in lists else request.query[name] for name in request.query}
     try:
         return model.model_validate(given)
     except ValidationError as error:

@@ -67,7 +67,6 @@ def create_app(service: Service, routes: APIBlueprint, ping: Callable[[], None] 
         service.name,
         info=Info(title=f"Marea {service.name}", version="1.0.0", description=service.summary),
         validation_error_model=problems.Problem,
-        validation_error_callback=problems.refuse_invalid,
         doc_ui=False,  # the front door has the document of all services, and the page to try it
         static_folder=None,
     )

@@ -63,7 +63,8 @@ class Body(BaseModel):
     def _few_unknown(cls, data: Any) -> Any:
         """Each unknown field would be an error of its own, which costs memory."""
         if isinstance(data, dict) and len(data) > len(cls.model_fields) + _MAX_ERRORS:
-            raise PydanticCustomError("too_many", "Has {number} fields, where {known} are known", {"number": len(data), "known": len(cls.model_fields)})
+            numbers = {"number": len(data), "known": len(cls.model_fields)}
+            raise PydanticCustomError("too_many", "Has {number} fields, where {known} are known", numbers)
         return data
 
 

@@ -20,7 +20,7 @@ from streams.engine.consumer import Row, SortKey, View, consumer_id
 from streams.engine.indexes import Range, entries_of
 from streams.engine.reader import After, Views
 from streams.engine.stores import LaneId, Parked, Write
-from streams.engine.stores.redis import RedisStore
+from streams.engine.stores.redis import RedisStore, live_key
 from streams.engine.stores.redis import connect as connect_redis
 from tests.events import START
 from tests.memory_services import MemoryViews
@@ -203,3 +203,39 @@ def test_a_token_names_the_last_version_of_each_partition(subject: Subject) -> N
     last = {partition_of(key, PARTITIONS): key for key in keys}
     versions = token.decode(subject.views.token(Version("topic", key, 7) for key in keys))
     assert sorted(versions) == sorted(Version("topic", key, 7) for key in last.values())
+
+
+@pytest.mark.parametrize("subject", ["redis"], indirect=True)
+def test_a_page_over_a_switch_shows_rows_of_the_generation_whose_entries_it_has_read(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The generation that is shown next has not made its rows yet."""
+    put(subject, a=1, b=2)
+    client, read = connect_redis(settings.redis_url()), subject.views._rows_of  # noqa: SLF001  # between its two reads
+
+    def switch(*arguments: Any) -> list[bytes]:
+        client.set(live_key(subject.view), 2)
+        return read(*arguments)
+
+    monkeypatch.setattr(subject.views, "_rows_of", switch)
+    page = subject.views.page(subject.view, Range("n"), 1)
+    assert (page.rows, page.next) == ([], None), "as the next generation has it: nothing yet, and no page behind it"
+
+
+@pytest.mark.parametrize("subject", ["redis"], indirect=True)
+def test_what_is_parked_is_looked_through_once_a_second_and_not_with_every_look(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject.park("a")
+    other = next(key for key in map(str, range(1_000)) if partition_of(key, PARTITIONS) == partition_of("a", PARTITIONS))
+    looked: list[Any] = []
+    check = subject.views._check_parked  # noqa: SLF001  # how often
+
+    def look(*arguments: Any) -> None:
+        looked.append(arguments)
+        check(*arguments)
+
+    monkeypatch.setattr(subject.views, "_check_parked", look)
+    with pytest.raises(Unavailable):
+        subject.views.get(subject.view, other, After([Version("topic", other, 1)], wait_s=0.5))
+    assert len(looked) == 1

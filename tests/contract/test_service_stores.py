@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import psycopg2
 import pytest
+from psycopg2.errors import ReadOnlySqlTransaction
 
 from api.catalog.rules import Product
 from api.catalog.store import Catalog
@@ -310,3 +311,14 @@ def test_what_happens_to_orders_is_kept_and_published(subject: Subject[Orders]) 
 def test_the_twin_in_memory_does_all_that_the_store_does(service: str) -> None:
     real, memory = STORES[service]
     assert {name for name in vars(real) if not name.startswith("_")} <= vars(memory).keys()
+
+
+@pytest.mark.parametrize("subject", ["postgres"], indirect=True)
+@of("catalog")
+def test_a_connection_to_a_server_that_only_reads_is_not_used_again(subject: Subject[Catalog]) -> None:
+    with subject.database._session() as session, session.cursor() as cursor:  # noqa: SLF001  # the one that is used next
+        cursor.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+    with pytest.raises(ReadOnlySqlTransaction), subject.database.statements() as catalog:
+        catalog.create(created(subject.mine), None)
+    with subject.database.statements() as catalog:
+        assert catalog.create(created(subject.mine), None)

@@ -164,3 +164,17 @@ def taken(stack: Stack) -> int:
     port = f":{stack.layout.port_of('broadcast'):04X}"
     found = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
     return sum(1 for line in found if line[1].endswith(port) and line[3] == ESTABLISHED)
+
+
+def test_the_front_door_ends_by_itself_though_somebody_listens(stack: Stack) -> None:
+    """Else the supervisor would kill it after 30 seconds."""
+    shop = Shop()
+    with requests.get(f"{shop.url}{STREAM}", stream=True, timeout=30) as stream:
+        assert stream.status_code == 200
+        began = monotonic()
+        stack.stop("nginx")
+        try:
+            assert monotonic() - began < 20
+        finally:
+            stack.start("nginx")
+            stack.wait_ready("nginx")

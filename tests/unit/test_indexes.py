@@ -11,11 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.services import views
+from kernel.code import ROOT
 from kernel.limits import MAX_NUMBER
 from schemas.event import Event
+from streams.engine import indexes
 from streams.engine.batch import Place, Record
 from streams.engine.consumer import Row, SortKey, View, consumer_id
 from streams.engine.feed import Feed
+from streams.engine.folds import fold_of
 from streams.engine.indexes import Range, entries_of, parts_of
 from streams.engine.stores import LaneId, Request
 from tests.events import CODEC, batch, life, record
@@ -104,6 +107,28 @@ def test_a_view_with_indexes_can_be_handed_to_the_processes_of_a_rebuild(view: V
     row = view.fold(None, event)
     again = pickle.loads(pickle.dumps(view))  # noqa: S301  # our own
     assert entries_of(again.indexes, event.key, row) == entries_of(view.indexes, event.key, row) != set()
+
+
+@pytest.mark.parametrize("view", INDEXED, ids=lambda view: view.name)
+def test_a_row_of_older_code_that_lacks_what_an_index_needs_stops_nothing(view: View) -> None:
+    first, second, *_ = life(view.topic)
+    old = replace(view, indexes={}, fold=lambda row, event: {"version": event.version})
+    store, lane = MemoryStore(), LaneId(consumer_id(view), 0)
+    for running, offset, event in ((old, 0, first), (view, 1, second)):
+        feed = Feed("test", [running], store, CODEC)
+        feed.assign([Place(view.topic, 0)])
+        feed.handle([batch([event], view.topic, offset)])
+    assert store.parked(lane) == []
+    assert store.entries[lane] == entries_of(view.indexes, second.key, orjson.loads(store.rows[lane][second.key]))
+
+
+@pytest.mark.parametrize("view", INDEXED, ids=lambda view: view.name)
+def test_other_code_of_entries_is_another_fold(view: View, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = fold_of(view)
+    assert before != fold_of(replace(view, indexes={}))
+    changed = ROOT / "streams" / "engine" / "lane.py"  # some other code
+    monkeypatch.setattr(indexes, "__file__", str(changed))
+    assert fold_of(view) != before
 
 
 #: The n-th event of an aggregate, told in any order and as often as may be, and what happens after it.

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from itertools import chain, combinations, count
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 from uuid import uuid4
 
 import pytest
@@ -18,6 +18,7 @@ from api.orders import routes as orders
 from api.services import views
 from kernel.clock import Clock
 from kernel.limits import MAX_NUMBER
+from kernel.refusals import Unavailable
 from schemas.codec import TYPES
 from schemas.event import Event, iso_utc
 from streams.engine.consumer import NotYet
@@ -403,6 +404,19 @@ def test_what_is_not_there_matches_no_version_at_all(shop: Shop) -> None:
     assert shop.send("POST", "/stock/milk/receipts", {"quantity": 1}, If_Match="*").status_code == 412
     assert shop.send("POST", "/stock/milk/receipts", {"quantity": 1}).status_code == 200
     assert shop.send("POST", "/stock/milk/receipts", {"quantity": 1}, If_Match="*").status_code == 200
+
+
+def test_a_service_that_is_too_busy_is_not_asked_for_a_first_answer(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would wait for a connection once more."""
+
+    def busy(*_: Any) -> NoReturn:
+        raise Unavailable("too busy")
+
+    monkeypatch.setattr(MemoryInventory, "lock_or_add", busy)
+    monkeypatch.setattr(MemoryDatabase, "answer", lambda *_: pytest.fail("it was asked"))
+    assert shop.send("POST", "/stock/milk/receipts", {"quantity": 1}).status_code == 503
 
 
 def test_a_command_that_was_refused_is_decided_anew(shop: Shop) -> None:

@@ -164,13 +164,6 @@ class Write:
     events: list[Event] = field(default_factory=list)
     stopped: Stopped | None = None
 
-    @property
-    def has_effects(self) -> bool:
-        """Whether anything but the position changes."""
-        return bool(
-            self.rows or self.records or self.events or self.versions or self.parked or self.unparked
-        )
-
 
 class Store(Protocol):
     """The contract that Redis, PostgreSQL, ClickHouse and the tests' memory keep."""
