@@ -1,8 +1,9 @@
-"""Records of a topic as what listeners are told: encoded once, whoever listens."""
+"""Records of a topic as what listeners are told: encoded once, whoever listens, and not at all while nobody does."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
@@ -20,13 +21,31 @@ from streams.views.orders import customer_orders
 log = logging.getLogger(__name__)
 
 
-class Change(NamedTuple):
-    """What one record tells those who have chosen `key`: `data` is JSON, and None when there is nothing to tell."""
+class Told(NamedTuple):
+    """What those are told who have chosen `key`: `data` is JSON, and None when there is nothing to tell."""
 
-    partition: int
-    offset: int
     key: str
     data: bytes | None
+
+
+class Change:
+    """One record. What it tells is made when it is first asked for, which raises what the codec raises."""
+
+    __slots__ = ("_make", "_told", "offset", "partition")
+
+    def __init__(self, partition: int, offset: int, make: Callable[[], Told]) -> None:
+        self.partition = partition
+        self.offset = offset
+        self._make: Callable[[], Told] | None = make
+        self._told: Told | None = None
+
+    @property
+    def told(self) -> Told:
+        """What it tells, kept from then on in place of the record."""
+        if self._make:
+            self._told, self._make = self._make(), None
+        assert self._told
+        return self._told
 
 
 @dataclass(frozen=True)
@@ -54,23 +73,29 @@ ORDERS = Kind(order.TOPIC, _of_order)
 
 
 def changes(kind: Kind, records: Iterable[tuple[Place, Record]], codec: Codec) -> list[Change]:
-    """What these records tell, in their order. Raises what the codec raises when the registry is away."""
-    return [_change(kind, place.partition, record, codec) for place, record in records]
+    """The changes that these records are, in their order."""
+    return [Change(place.partition, record.offset, partial(_tell, kind, place, record, codec)) for place, record in records]
 
 
-def _change(kind: Kind, partition: int, record: Record, codec: Codec) -> Change:
+def make(found: Iterable[Change]) -> None:
+    """Has what they tell made now, in this thread."""
+    for change in found:
+        change.told  # noqa: B018  # keeps it
+
+
+def _tell(kind: Kind, place: Place, record: Record, codec: Codec) -> Told:
     try:
         event: Event = decode(record, codec, kind.topic)
     except Undecodable as error:
-        log.warning("%s/%d at offset %d is not told: %s", kind.topic, partition, record.offset, error)
-        return Change(partition, record.offset, "", None)
+        log.warning("%s/%d at offset %d is not told: %s", *place, record.offset, error)
+        return Told("", None)
     try:
         key, told = kind.tell(event)
     except Exception:
         # Our own fault, and no reason to keep the rest from those who listen.
-        log.exception("%s/%d at offset %d is not told", kind.topic, partition, record.offset)
-        return Change(partition, record.offset, "", None)
-    return Change(partition, record.offset, key, orjson.dumps(told))
+        log.exception("%s/%d at offset %d is not told", *place, record.offset)
+        return Told("", None)
+    return Told(key, orjson.dumps(told))
 
 
 def event_id(positions: Sequence[int]) -> str:
@@ -92,5 +117,6 @@ def frames(told: Iterable[Change], keys: frozenset[str] | None, positions: list[
 def _frames(told: Iterable[Change], keys: frozenset[str] | None, positions: list[int]) -> Iterator[bytes]:
     for change in told:
         positions[change.partition] = change.offset + 1
-        if change.data and (keys is None or change.key in keys):
-            yield frame(positions, change.data)
+        key, data = change.told
+        if data and (keys is None or key in keys):
+            yield frame(positions, data)

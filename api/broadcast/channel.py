@@ -12,7 +12,7 @@ from api.broadcast.changes import Change, Kind, event_id, frame
 
 log = logging.getLogger(__name__)
 
-#: Changes that are remembered: who comes back soon needs nothing of Kafka. One has some hundred bytes.
+#: Changes that are remembered: who comes back soon needs nothing of Kafka. One has about a kilobyte.
 RECENT = 10_000
 
 Positions = tuple[int, ...]
@@ -28,7 +28,7 @@ class Listener(Protocol):
         """Ends it."""
 
 
-class _Told(NamedTuple):
+class _Moved(NamedTuple):
     """A change, and where the channel was after it."""
 
     change: Change
@@ -46,7 +46,7 @@ class Channel:
         self.ends: Positions = ()
         self._ready_at: Positions | None = None
         self._before: Positions = ()  # where it was before the first change that it remembers
-        self._recent: deque[_Told] = deque()
+        self._recent: deque[_Moved] = deque()
         self._to_all: set[Listener] = set()
         self._by_key: dict[str, set[Listener]] = {}
         self._has_moved = asyncio.Event()
@@ -55,6 +55,11 @@ class Channel:
     def is_ready(self) -> bool:
         """Whether one can join: from now on has a meaning."""
         return self._ready_at is not None and _covers(self.ends, self._ready_at)
+
+    @property
+    def has_listeners(self) -> bool:
+        """Whether anybody has joined; nobody else needs to know what a change tells."""
+        return bool(self._to_all or self._by_key)
 
     def begin(self, at: Positions, ready_at: Positions) -> None:
         """It tells from here on, and forgets all that it has told."""
@@ -70,11 +75,16 @@ class Channel:
     def tell(self, changes: Sequence[Change]) -> None:
         """What has happened since. Each change is encoded once, and each listener gets one piece.
 
-        What it has told already it does not tell again.
+        What it has told already it does not tell again. Raises what the codec raises, having told nothing.
         """
-        told = list(self._advance([change for change in changes if change.offset >= self.ends[change.partition]]))
-        self._remember(told)
-        framed = [(change.key, frame(ends, change.data)) for change, ends in told if change.data]
+        new = [change for change in changes if change.offset >= self.ends[change.partition]]
+        told = [change.told for change in new] if self.has_listeners else []
+        moved = list(self._advance(new))
+        self._remember(moved)
+        self._send([(key, frame(ends, data)) for (key, data), (_, ends) in zip(told, moved, strict=False) if data])
+        self._wake()
+
+    def _send(self, framed: Sequence[tuple[str, bytes]]) -> None:
         if self._to_all:
             send(self._to_all, [piece for _, piece in framed])
         chosen: dict[Listener, list[bytes]] = {}
@@ -83,7 +93,6 @@ class Channel:
                 chosen.setdefault(listener, []).append(piece)
         for listener, pieces in chosen.items():
             send([listener], pieces)
-        self._wake()
 
     def since(self, positions: Sequence[int], most: int) -> list[Change] | None:
         """What it told next beyond these positions, in order; None when it does not remember all of that."""
@@ -126,14 +135,14 @@ class Channel:
     def _chosen(self, keys: frozenset[str] | None) -> list[set[Listener]]:
         return [self._to_all] if keys is None else [self._by_key.setdefault(key, set()) for key in keys]
 
-    def _advance(self, changes: Iterable[Change]) -> Iterable[_Told]:
+    def _advance(self, changes: Iterable[Change]) -> Iterable[_Moved]:
         ends = list(self.ends)
         for change in changes:
             ends[change.partition] = change.offset + 1
             self.ends = tuple(ends)
-            yield _Told(change, self.ends)
+            yield _Moved(change, self.ends)
 
-    def _remember(self, told: Sequence[_Told]) -> None:
+    def _remember(self, told: Sequence[_Moved]) -> None:
         self._recent.extend(told)
         while len(self._recent) > RECENT:
             self._before = self._recent.popleft().ends

@@ -8,7 +8,7 @@ from threading import Event, local
 from time import monotonic
 from typing import TypeVar
 
-from api.broadcast.changes import Change, Kind, changes
+from api.broadcast.changes import Change, Kind, changes, make
 from api.broadcast.tail import Source
 from schemas.codec import Codec
 from streams.engine.batch import Place
@@ -73,5 +73,7 @@ class History:
         until = monotonic() + _TIMEOUT_S
         while monotonic() < until and not self._closing.is_set():
             if records := source.read(_TIMEOUT_S / 10):
-                return changes(kind, records, self._codec())
+                found = changes(kind, records, self._codec())
+                make(found)
+                return found
         raise TimeoutError(f"nothing of {kind.topic} has come for {_TIMEOUT_S:.0f} s")

@@ -8,7 +8,7 @@ from threading import Event, Thread
 from time import monotonic
 from typing import Protocol
 
-from api.broadcast.changes import Change, changes
+from api.broadcast.changes import Change, changes, make
 from api.broadcast.channel import RECENT, Channel
 from api.broadcast.reader import Bounds, PositionLost
 from schemas.codec import Codec
@@ -133,7 +133,10 @@ class Tail:
         for topic, channel in self._channels.items():
             mine = [each for each in records if each[0].topic == topic]
             if mine:
-                told.append((channel, changes(channel.kind, mine, codec)))
+                found = changes(channel.kind, mine, codec)
+                if channel.has_listeners:
+                    make(found)  # here, to spare the event loop
+                told.append((channel, found))
         began = monotonic()
         for channel, found in told:
             self._in_loop(channel.tell, found)

@@ -11,6 +11,7 @@ import orjson
 from flask import Response, request
 from pydantic import AfterValidator, Field
 
+from api.web.replies import Reply
 from api.web.requests import Headers, Request
 from kernel.answers import AlreadyAnswered, Answer, Command
 from kernel.database import Database
@@ -82,7 +83,7 @@ def once(
 def _again(first: Answer, command: Command) -> Response:
     if first.command != command:
         raise Invalid("This Idempotency-Key came before with another request: choose a new key for a new command.")
-    return Response(first.body, first.status, first.headers)
+    return Reply(first.body, first.status, first.headers)
 
 
 def _request_hash() -> bytes:

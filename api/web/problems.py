@@ -12,6 +12,7 @@ from flask import Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from werkzeug.exceptions import HTTPException
 
+from api.web.replies import Reply
 from api.web.requests import field_errors
 from kernel import refusals
 from kernel.refusals import FieldError, Invalid, Parked, Refused, Unavailable
@@ -122,4 +123,4 @@ def _problem(
     headers: Mapping[str, str],
     kind: str = "about:blank",
 ) -> Response:
-    return Response(content(status, detail, errors, kind), status, headers, mimetype="application/problem+json")
+    return Reply(content(status, detail, errors, kind), status, headers, content_type="application/problem+json")

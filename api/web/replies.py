@@ -2,12 +2,29 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from flask import Response
+from werkzeug.datastructures import Headers
 
 from kernel import refusals
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+
+_EMPTY = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
+
+
+class Reply(Response):
+    """An answer whose headers are sent as they are: Werkzeug would read each of them again."""
+
+    def get_wsgi_headers(self, environ: "WSGIEnvironment") -> Headers:
+        """Without those that say what is in the body, where there is none."""
+        if self.status_code in _EMPTY:
+            return super().get_wsgi_headers(environ)
+        return self.headers
 
 
 def reply(
@@ -15,7 +32,7 @@ def reply(
 ) -> Response:
     """An answer in JSON; bytes are JSON already."""
     content = body if isinstance(body, bytes) else orjson.dumps(body)
-    return Response(content, status, headers, mimetype="application/json")
+    return Reply(content, status, headers, content_type="application/json")
 
 
 def reply_row(row: bytes | None, missing: str) -> Response:

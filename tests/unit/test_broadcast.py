@@ -573,11 +573,32 @@ def test_a_stream_says_what_it_is_before_it_is_opened() -> None:
     run(test)
 
 
+def change(offset: int, sku: str = "sku") -> Change:
+    return Change(0, offset, lambda: changes.Told(sku, b"{}"))
+
+
+def test_what_nobody_asks_for_is_not_made_and_what_can_not_be_made_is_told_later() -> None:
+    told, heard, is_away = told_channel(0), Heard(), iter([True, False])
+
+    def make() -> changes.Told:
+        if next(is_away):
+            raise OSError("the registry is away")
+        return changes.Told("sku", b"{}")
+
+    told.tell([change(0), Change(0, 1, lambda: pytest.fail("nobody listens"))])
+    told.join(heard, None)
+    with pytest.raises(OSError, match="away"):
+        told.tell([Change(0, 2, make)])
+    assert told.ends == (2,)
+    told.tell([Change(0, 2, make)])
+    assert [piece.count(b"data: ") for piece in heard.pieces] == [1]
+
+
 def told_channel(count: int) -> channel.Channel:
     """One that has told of so many stock items, in one partition."""
     kind = channel.Channel(STOCK_KIND)
     kind.begin((0,), (0,))
-    kind.tell([Change(0, number, f"sku-{number % 11}", b"{}") for number in range(count)])
+    kind.tell([change(number, f"sku-{number % 11}") for number in range(count)])
     return kind
 
 
@@ -784,7 +805,7 @@ class Heard:
 def test_what_a_channel_has_told_it_does_not_tell_again() -> None:
     told, heard = told_channel(5), Heard()
     told.join(heard, None)
-    told.tell([Change(0, number, "sku", b"{}") for number in (3, 4, 5)])
+    told.tell([change(number) for number in (3, 4, 5)])
     assert [piece.count(b"data: ") for piece in heard.pieces] == [1]
     assert told.ends == (6,)
 
@@ -793,7 +814,7 @@ def test_a_listener_that_can_not_be_told_is_sent_away_and_the_others_are_told(ca
     told, listeners = told_channel(0), [Heard(fails=number == 1) for number in range(3)]
     for listener in listeners:
         told.join(listener, None)
-    told.tell([Change(0, 0, "sku", b"{}")])
+    told.tell([change(0)])
     assert [(len(each.pieces), each.is_away) for each in listeners] == [(1, False), (0, True), (1, False)]
     assert "ZeroDivisionError" in caplog.text
 
