@@ -19,7 +19,7 @@ from api.inventory.rules import Decision, Reservation, Stock
 from api.inventory.store import Inventory
 from api.orders import rules as orders
 from api.orders.rules import Order, Price
-from api.orders.store import Orders
+from api.orders.store import Orders, PricesMoved
 from kernel.answers import AlreadyAnswered, Answer, Command
 from kernel.database import Database
 from kernel.partition import partition_of
@@ -158,12 +158,16 @@ class MemoryOrders(Orders):
 
     def copy_prices(self, products: Sequence[Event]) -> None:
         for event in products:
-            price = Price(**{name: event.data[name] for name in Price._fields})
+            price = Price(event.version, *(event.data[name] for name in Price._fields[1:]))
             known, *_ = self.copied.get(event.key, (0, None, None))
             if event.version > known:
                 self.copied[event.key] = (event.version, price, event.type == "ProductArchived")
 
-    def place(self, event: Event, pay_by: datetime, answer: Answer | None) -> None:
+    def place(
+        self, event: Event, pay_by: datetime, answer: Answer | None, prices: Mapping[str, Price]
+    ) -> None:
+        if any(price.version != self.copied.get(sku, [0])[0] for sku, price in prices.items()):
+            raise PricesMoved
         self.answers.keep(answer)
         self.pay_by[event.key] = pay_by
         self.published.add([event])

@@ -1,5 +1,7 @@
 """Orders over HTTP."""
 
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from http import HTTPStatus
 
@@ -8,9 +10,10 @@ from flask_openapi3.openapi import OpenAPI
 
 from api.orders import rules
 from api.orders.models import CustomerId, CustomerOrders, NewOrder, Order, OrderId, OrderPage
-from api.orders.rules import Line
+from api.orders.prices import SeenPrices
+from api.orders.rules import Line, Price
 from api.orders.service import SERVICE
-from api.orders.store import Orders
+from api.orders.store import Orders, PricesMoved
 from api.web import app as web
 from api.web import pages, replies, requests
 from api.web.idempotency import Keep, RequiredKey, once
@@ -18,6 +21,7 @@ from api.web.preconditions import Changing
 from api.web.tokens import Reading
 from kernel.clock import Clock
 from kernel.database import Database
+from kernel.refusals import Invalid
 from kernel.token import Version
 from streams.engine.consumer import Row
 from streams.engine.indexes import Range
@@ -46,20 +50,29 @@ class _Handlers:
         self._views = views
         self._clock = clock
         self._pay_by = pay_by
+        self._prices = SeenPrices()
 
     def place_order(self, header: RequiredKey, body: NewOrder) -> Response:
         """Places an order, at the prices of now."""
         context = requests.context(self._clock)
         lines = [Line(line.sku, line.quantity) for line in body.lines]
+        skus = [line.sku for line in lines]
+
+        def place_at(prices: Mapping[str, Price], orders: Orders, keep: Keep) -> Response:
+            event = rules.place(context.new_id(), body.customer_id, lines, prices, context)
+            answer = self._changed(order.fold(None, event), HTTPStatus.CREATED)
+            answer.headers["Location"] = f"/v1/orders/{event.key}"
+            orders.place(event, context.now + self._pay_by, keep(answer), prices)
+            return answer
 
         def place(keep: Keep) -> Response:
             with self._database.statements() as orders:
-                prices = orders.prices([line.sku for line in lines])
-                event = rules.place(context.new_id(), body.customer_id, lines, prices, context)
-                answer = self._changed(order.fold(None, event), HTTPStatus.CREATED)
-                answer.headers["Location"] = f"/v1/orders/{event.key}"
-                orders.place(event, context.now + self._pay_by, keep(answer))
-            return answer
+                if seen := self._prices.of(skus):
+                    with suppress(PricesMoved, Invalid):  # what was refused is decided anew
+                        return place_at(seen, orders, keep)
+                prices = orders.prices(skus)
+                self._prices.remember(prices)
+                return place_at(prices, orders, keep)
 
         return once(self._database, header, place, caller=body.customer_id)
 

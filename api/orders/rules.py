@@ -35,8 +35,9 @@ class Line(NamedTuple):
 
 
 class Price(NamedTuple):
-    """A product that can be ordered, as orders know it; `price_minor` is in minor units of `currency`."""
+    """A product's `version` that can be ordered, as orders know it; `price_minor` is in minor units of `currency`."""
 
+    version: int
     name: str
     department: str
     category: str

@@ -13,6 +13,7 @@ from kernel import deadlines
 from kernel.answers import Answer
 from kernel.deadlines import Due
 from kernel.outbox import Outbox
+from kernel.refusals import Conflict
 from schemas.event import iso_utc
 from schemas.order import OrderEvent, OrderLine, OrderPlaced
 from schemas.product import ProductEvent
@@ -22,16 +23,21 @@ PAY_BY = "pay_by"
 
 _PRICES = f"SELECT sku, {', '.join(Price._fields)} FROM price WHERE sku = ANY(%s) AND NOT archived"
 
-_PRICE = ", ".join(("version", *Price._fields, "archived"))
+_PRICE = ", ".join((*Price._fields, "archived"))
 _COPY_PRICES = f"""
 INSERT INTO price (sku, {_PRICE}) SELECT sku, {_PRICE} FROM jsonb_populate_recordset(NULL::price, %s::jsonb)
 ON CONFLICT (sku) DO UPDATE SET ({_PRICE}) = (SELECT {_PRICE} FROM (SELECT excluded.*) AS new)
 WHERE price.version < excluded.version
 """
 
+# A version is looked up by a subquery for each line, never by a join: the plan is made once, when there may be few prices.
 _PLACE = """
 INSERT INTO orders (id, customer_id, placed_at, currency, total_minor, lines, version, status, updated_at)
-VALUES (%s, %s, %s, %s, %s, %s, 1, 'placed', %s) RETURNING id
+SELECT %s::uuid, %s, %s::timestamptz, %s, %s::bigint, %s::jsonb, 1, 'placed', %s::timestamptz
+WHERE NOT EXISTS (
+    SELECT FROM unnest(%s::text[], %s::bigint[]) AS seen (sku, version)
+    WHERE seen.version IS DISTINCT FROM (SELECT price.version FROM price WHERE price.sku = seen.sku)
+) RETURNING id
 """
 
 _LOCK = """
@@ -75,6 +81,13 @@ FROM orders ORDER BY orders.id
 _LINE = tuple(OrderLine.__annotations__)
 
 
+class PricesMoved(Conflict):
+    """An order can't be placed at these prices: one of them has changed."""
+
+    def __init__(self) -> None:
+        super().__init__("A price has changed just now: send the order again.")
+
+
 class Orders:
     """Orders' tables, on a cursor."""
 
@@ -95,8 +108,13 @@ class Orders:
         ]
         self._cursor.execute(_COPY_PRICES, (orjson.dumps(rows).decode(),))
 
-    def place(self, event: OrderPlaced, pay_by: datetime, answer: Answer | None) -> None:
-        """Writes a new order, which waits for its answer until `pay_by`, and publishes it."""
+    def place(
+        self, event: OrderPlaced, pay_by: datetime, answer: Answer | None, prices: Mapping[str, Price]
+    ) -> None:
+        """Writes a new order, which waits for its answer until `pay_by`, and publishes it.
+
+        Raises PricesMoved, having done nothing, when `prices`, by which it was decided, are not those of now.
+        """
         data = event.data
         params = (
             data["order_id"],
@@ -106,8 +124,11 @@ class Orders:
             data["total_minor"],
             orjson.dumps(data["lines"]).decode(),
             event.occurred_at,
+            list(prices),
+            [price.version for price in prices.values()],
         )
-        self._outbox.change(self._cursor, _PLACE, params, event, answer, Due(event.key, PAY_BY, pay_by))
+        if not self._outbox.change(self._cursor, _PLACE, params, event, answer, Due(event.key, PAY_BY, pay_by)):
+            raise PricesMoved
 
     def clear_pay_by(self, order_ids: Collection[str]) -> None:
         """The orders wait no longer; to be called before they are locked, as kernel/deadlines.py says."""

@@ -13,7 +13,7 @@ from kernel.partition import partition_of
 from kernel.refusals import Parked, Unavailable
 from kernel.token import Version
 from streams.engine.indexes import Range, parts_of
-from streams.engine.stores.redis import Keys, connect, keys_of, live_generation, live_key
+from streams.engine.stores.redis import Command, Keys, ask, connect, keys_of, live_generation, live_key
 
 #: Seconds between two looks at a view that is behind what a read has to see: more each time, within these bounds.
 _LOOK_S, _MOST_LOOK_S = 0.002, 0.05
@@ -77,8 +77,8 @@ class Views:
         places = [partition_of(key, self._partitions) for key in keys]
         return self._read(
             view,
-            lambda pipeline, generation: [
-                pipeline.hget(keys_of(view, generation, partition).rows, key)
+            lambda generation: [
+                ("HGET", keys_of(view, generation, partition).rows, key)
                 for key, partition in zip(keys, places, strict=True)
             ],
             after,
@@ -101,17 +101,11 @@ class Views:
 
     def _page(self, view: str, wanted: Range, limit: int, behind: str | None, after: After) -> Page:
         lower, upper = wanted.bounds(behind)
+        between = (f"({upper}", f"({lower}", "BYLEX", "REV") if wanted.descending else (f"({lower}", f"({upper}", "BYLEX")
         found = self._read(
             view,
-            lambda pipeline, generation: [
-                pipeline.zrange(
-                    keys_of(view, generation, partition).entries,
-                    *((f"({upper}", f"({lower}") if wanted.descending else (f"({lower}", f"({upper}")),
-                    desc=wanted.descending,
-                    bylex=True,
-                    offset=0,
-                    num=limit + 1,
-                )
+            lambda generation: [
+                ("ZRANGE", keys_of(view, generation, partition).entries, *between, "LIMIT", 0, limit + 1)
                 for partition in range(self._partitions)
             ],
             after,
@@ -131,8 +125,8 @@ class Views:
             keys.setdefault(partition, []).append(parts_of(entry)[-1])
         found = self._read(
             view,
-            lambda pipeline, generation: [
-                pipeline.hmget(keys_of(view, generation, partition).rows, some) for partition, some in keys.items()
+            lambda generation: [
+                ("HMGET", keys_of(view, generation, partition).rows, *some) for partition, some in keys.items()
             ],
             after,
         )
@@ -157,21 +151,21 @@ class Views:
         return live_generation(self._client, view)
 
     def _read(
-        self, view: str, ask: Callable[[Any, int], Any], after: After = ANY, keys: Sequence[str] = ()
+        self, view: str, wanted: Callable[[int], Sequence[Command]], after: After = ANY, keys: Sequence[str] = ()
     ) -> list[Any]:
         """What is asked for, of these keys, once the view has seen what it has to."""
-        seen = self._look(view, ask, after)
+        seen = self._look(view, wanted, after)
         if seen.missing:
             if not self._places.acquire(blocking=False):
                 raise Unavailable("Too many reads wait for what they have to see: try again.")
             try:
-                seen = self._wait(view, ask, after, seen)
+                seen = self._wait(view, wanted, after, seen)
             finally:
                 self._places.release()
         self._check_parked(view, [key for key in keys if self._partition(key) in seen.parked])
         return seen.rows
 
-    def _wait(self, view: str, ask: Callable[[Any, int], Any], after: After, seen: "_Seen") -> "_Seen":
+    def _wait(self, view: str, wanted: Callable[[int], Sequence[Command]], after: After, seen: "_Seen") -> "_Seen":
         until, pause, check_at = monotonic() + after.wait_s, _LOOK_S, monotonic()
         while missing := seen.missing:
             if self._partition(missing.key) in seen.parked and monotonic() >= check_at:
@@ -181,20 +175,17 @@ class Views:
                 raise Unavailable(f"The view {view} has not seen version {missing.version} of {missing.key} yet: try again.")
             sleep(pause * uniform(0.5, 1))
             pause = min(2 * pause, _MOST_LOOK_S)
-            seen = self._look(view, ask, after)
+            seen = self._look(view, wanted, after)
         return seen
 
-    def _look(self, view: str, ask: Callable[[Any, int], Any], after: After) -> "_Seen":
+    def _look(self, view: str, wanted: Callable[[int], Sequence[Command]], after: After) -> "_Seen":
         generation = self._live.get(view, 1)
         while True:
-            pipeline = self._client.pipeline(transaction=False)
-            pipeline.get(live_key(view))
+            commands: list[Command] = [("GET", live_key(view))]
             for version in after.versions:
                 keys = self._keys(view, generation, version.key)
-                pipeline.hget(keys.versions, version.key)
-                pipeline.hlen(keys.parked)
-            ask(pipeline, generation)
-            live, *answers = pipeline.execute()
+                commands += [("HGET", keys.versions, version.key), ("HLEN", keys.parked)]
+            live, *answers = ask(self._client, [*commands, *wanted(generation)])
             shown = int(live) if live else self.generation(view)
             if shown == generation:
                 break

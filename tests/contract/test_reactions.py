@@ -64,7 +64,7 @@ class Service:
         [placed] = self._renamed(life("marea.order")[:1], order_id)
         connection = connect(self._layout.database_url("orders", DATABASE), "contract", 5)
         orders = Orders(connection.cursor(), Outbox("orders", (order.TOPIC,), lambda: CODEC))
-        orders.place(cast("OrderPlaced", placed._replace(id=str(uuid4()))), START, None)
+        orders.place(cast("OrderPlaced", placed._replace(id=str(uuid4()))), START, None, {})
         return connection
 
     def feed(self) -> Feed:

@@ -15,7 +15,7 @@ from api.catalog.store import Catalog
 from api.inventory.rules import Decision, Line, Reservation, Stock
 from api.inventory.store import Inventory
 from api.orders.rules import Price
-from api.orders.store import Orders
+from api.orders.store import Orders, PricesMoved
 from api.services import service as manifest
 from kernel.answers import AlreadyAnswered, Answer, Command
 from kernel.database import Database
@@ -205,8 +205,26 @@ def test_the_copy_of_a_product_is_what_its_last_event_said_and_has_no_price_once
         orders.copy_prices([created(sku), created(gone)])  # again, as after a crash: older than what it knows
     with subject.database.statements() as orders:
         fields: dict[str, Any] = PRODUCT | {"price_minor": 175}
-        price = Price(**{name: fields[name] for name in Price._fields})
+        price = Price(2, *(fields[name] for name in Price._fields[1:]))
         assert orders.prices([sku, gone, "another"]) == {sku: price}
+
+
+@of("orders")
+def test_an_order_is_placed_only_at_the_prices_of_now(subject: Subject[Orders]) -> None:
+    sku, order_id = f"{subject.mine}-1", str(uuid4())
+    with subject.database.transaction() as orders:
+        orders.copy_prices([created(sku)])
+        was = orders.prices([sku])
+        orders.copy_prices([event("ProductUpdated", sku, 2, PRODUCT | {"sku": sku, "price_minor": 175})])
+    kept = answer(subject.mine)
+    for prices in (was, was | {"none": was[sku]}):
+        with pytest.raises(PricesMoved), subject.database.statements() as orders:
+            orders.place(placed(order_id), PAY_BY, kept, prices)
+    assert subject.published(order_id) == []
+    assert subject.database.answer(kept.command) is None
+    with subject.database.statements() as orders:
+        orders.place(placed(order_id), PAY_BY, kept, orders.prices([sku]))
+    assert subject.published(order_id) == [("OrderPlaced", 1)]
 
 
 def answer(key: str, body: bytes = b"{}", caller: str = "ada", route: str = "POST /v1/orders") -> Answer:
@@ -219,9 +237,9 @@ def test_a_command_that_is_named_takes_effect_once_and_its_first_answer_is_kept(
     kept = answer(subject.mine, b'{"id": 1}')
     assert subject.database.answer(kept.command) is None
     with subject.database.statements() as orders:
-        orders.place(placed(first), PAY_BY, kept)
+        orders.place(placed(first), PAY_BY, kept, {})
     with pytest.raises(AlreadyAnswered), subject.database.transaction() as orders:
-        orders.place(placed(second), PAY_BY, answer(subject.mine, b'{"id": 2}'))
+        orders.place(placed(second), PAY_BY, answer(subject.mine, b'{"id": 2}'), {})
     assert subject.database.answer(kept.command._replace(request_hash=b"another")) == kept
     assert subject.published(first) == [("OrderPlaced", 1)]
     assert subject.published(second) == []
@@ -235,7 +253,7 @@ def test_the_same_key_of_another_caller_or_at_another_route_is_another_command(s
         answer(subject.mine, route="POST /v1/orders/<order_id>/cancel"),
     ):
         with subject.database.statements() as orders:
-            orders.place(placed(str(uuid4())), PAY_BY, kept)
+            orders.place(placed(str(uuid4())), PAY_BY, kept, {})
 
 
 @of("orders")
@@ -244,7 +262,7 @@ def test_an_answer_is_not_kept_when_its_transaction_fails(subject: Subject[Order
 
     def place_and_fail() -> None:
         with subject.database.transaction() as orders:
-            orders.place(placed(str(uuid4())), PAY_BY, kept)
+            orders.place(placed(str(uuid4())), PAY_BY, kept, {})
             raise KeyError("poison")
 
     with pytest.raises(KeyError):
@@ -279,7 +297,7 @@ def test_what_happens_to_orders_is_kept_and_published(subject: Subject[Orders]) 
     one, two = sorted((str(uuid4()), str(uuid4())))
     with subject.database.transaction() as orders:
         for order_id in (one, two):
-            orders.place(placed(order_id), PAY_BY, None)
+            orders.place(placed(order_id), PAY_BY, None, {})
         found = orders.lock([one, two, str(uuid4())])
         assert {order_id: order.status for order_id, order in found.items()} == {one: "placed", two: "placed"}
         assert found[one].line_count == 1

@@ -16,9 +16,9 @@ from tests.events import START
 from tests.unit.contexts import context
 
 PRICES = {
-    "milk": Price("Milk", "GROCERY", "DAIRY", "National", 150, "USD"),
-    "wine": Price("Wine", "GROCERY", "WINE", "Private", 999, "EUR"),
-    "bread": Price("Bread", "GROCERY", "BREAD", "Private", 275, "USD"),
+    "milk": Price(1, "Milk", "GROCERY", "DAIRY", "National", 150, "USD"),
+    "wine": Price(1, "Wine", "GROCERY", "WINE", "Private", 999, "EUR"),
+    "bread": Price(1, "Bread", "GROCERY", "BREAD", "Private", 275, "USD"),
 }
 ORDER = Order("order", 1, "placed", "7", START, "USD", 725, 2)
 

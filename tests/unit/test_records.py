@@ -126,7 +126,7 @@ def handlers() -> Handlers:
     """Every reaction's, in transactions of its service's store in memory. The order whose life is told is placed."""
     clock = Clock(lambda: START, lambda: PLACED.id)
     orders, inventory = MemoryOrders(), MemoryInventory()
-    orders.place(life(order.TOPIC)[0], START, None)
+    orders.place(life(order.TOPIC)[0], START, None, {})
 
     def of(store: S, react: Callable[[S, Sequence[Any]], None]) -> Callable[[Sequence[Event]], None]:
         def handle(events: Sequence[Event]) -> None:

@@ -246,6 +246,20 @@ def test_an_order_is_placed_at_the_prices_of_now_and_confirmed_when_its_stock_is
     assert (listed["id"], listed["status"]) == (order["id"], "confirmed")
 
 
+def test_a_product_that_has_changed_since_the_last_order_of_it_is_ordered_as_it_is_now(shop: Shop) -> None:
+    shop.stocked()
+    assert shop.order("first", milk=1, bread=1).get_json()["total_minor"] == 350
+    shop.send("PATCH", "/products/milk", {"price_minor": 175, "currency": "EUR"})
+    shop.deliver()
+    assert shop.order("second", milk=1, bread=1).status_code == 422
+    shop.send("PATCH", "/products/bread", {"currency": "EUR"})
+    shop.deliver()
+    assert shop.order("third", milk=1, bread=1).get_json()["total_minor"] == 375
+    shop.send("DELETE", "/products/milk")
+    shop.deliver()
+    assert shop.order("fourth", milk=1).get_json()["errors"][0]["field"] == "lines.0.sku"
+
+
 def test_an_order_that_can_not_be_reserved_whole_is_rejected_and_holds_nothing(shop: Shop) -> None:
     shop.stocked()
     order = shop.order(milk=1, bread=11).get_json()
