@@ -11,11 +11,15 @@ from rich.console import Console
 from local.layout import ROOT
 
 _LINT_IMPORTS = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+#: Tests wait more than they work. Each process has a stack of its own, so one more costs 3 GiB.
+_PROCESSES = 2
+#: A file's tests share what they set up; files go to whoever is free, in the order in which tests/conftest.py puts them.
+_IN_PROCESSES = ("-n", str(_PROCESSES), "--dist", "loadfile", "--no-loadscope-reorder")
 _CHECKS = {
     "ruff": ("-m", "ruff", "check", "."),
     "mypy": ("-m", "mypy", "."),
     "imports": ("-c", _LINT_IMPORTS),
-    "pytest": ("-m", "pytest"),
+    "pytest": ("-m", "pytest", *_IN_PROCESSES),
 }
 
 

@@ -1,4 +1,4 @@
-"""The stack under test: one for the whole run, on ports and in a folder of its own."""
+"""The stack under test: one for each process that runs tests, on ports and in a folder of its own."""
 
 import os
 from collections.abc import Generator, Iterator
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from local.layout import Layout
+from local.layout import PORTS, Layout
 from local.processes import running
 from local.stack import Stack, tail
 
@@ -15,12 +15,37 @@ DEFAULT_TEST_PORT = 18000
 WORKERS = 2
 #: Programs that say why events do not get through, and how many lines of each log a failing test shows.
 TALKERS, LOG_LINES = ("connect", "worker-1", "worker-2"), 20
+#: The files that take minutes. They come before the others on the stack, so that all processes end at about the same time.
+LONG = (
+    "test_faults",
+    "test_relay",
+    "test_rebuild",
+    "test_generations",
+    "test_parked",
+    "test_streams",
+    "test_new_code",
+    "test_chaos",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs no stack comes first, then what takes longest."""
+    after = len(LONG)
+
+    def place(item: pytest.Item) -> int:
+        name = item.path.stem
+        if item.path.parent.name == "unit":
+            return -1
+        return LONG.index(name) if name in LONG else after
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
+def stack(worker_id: str) -> Iterator[Stack]:
     """A stack that starts empty, with its settings in this process's environment; gone when the tests are over."""
-    layout = Layout(int(os.environ.get("MAREA_PORT", DEFAULT_TEST_PORT)))
+    process = 0 if worker_id == "master" else int(worker_id.removeprefix("gw"))  # pytest-xdist's names
+    layout = Layout(int(os.environ.get("MAREA_PORT", DEFAULT_TEST_PORT)) + process * PORTS)
     stack = Stack(layout)
     stack.reset()
     before = os.environ.copy()

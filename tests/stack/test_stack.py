@@ -1,10 +1,8 @@
 """The stack itself: what `up`, `status` and `down` promise."""
 
-import json
 import os
 import pwd
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,9 +12,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from confluent_kafka.schema_registry import SchemaRegistryClient
 
-from api.services import services
 from kernel import settings
 from kernel.kafka import describe_groups
 from local.layout import HOST, PORTS, ROOT, Layout, databases
@@ -24,10 +20,9 @@ from local.processes import children, tree
 from local.program import PortTaken, check_port_free
 from local.stack import Stack
 from local.status import describe
-from streams.engine.reader import Views
 from streams.feeds import feeds
 from tests.conftest import WORKERS
-from tests.loyalty import WITHOUT_DATABASE, write_loyalty
+from tests.stack.processes import differ, pids
 from tests.stack.shop import Shop, eventually
 
 
@@ -86,19 +81,10 @@ def test_front_doors_workers_are_nobody_in_particular(stack: Stack) -> None:
     assert requests.post(f"{Shop().url}/v1/products", json=large, timeout=30).status_code in (400, 413, 422)
 
 
-def pids(stack: Stack) -> dict[str, int | None]:
-    return {name: state.pid for name, state in stack.supervisor.states().items()}
-
-
 def marea(stack: Stack, *arguments: str) -> None:
     """As from a shell: this process imported the code before it changed."""
     command = [sys.executable, "-m", "cli", *arguments, "--port", str(stack.layout.port)]
     subprocess.run(command, check=True, cwd=ROOT)
-
-
-def differ(one: dict[str, int | None], other: dict[str, int | None]) -> set[str]:
-    """The names of programs that are other processes, or not in both."""
-    return {name for name in one.keys() | other.keys() if one.get(name) != other.get(name)}
 
 
 def test_a_restart_of_one_program_leaves_all_others_as_they_are(stack: Stack) -> None:
@@ -118,75 +104,6 @@ def test_up_starts_again_just_what_a_changed_setting_is_for(stack: Stack) -> Non
     assert differ(before, during) == {"catalog"}
     stack.up()
     assert differ(during, pids(stack)) == {"catalog"}
-
-
-#: Made of every manifest and every schema.
-MADE_OF_ALL = {"keep", "worker-1", "worker-2", *(each.name for each in services())}
-NEW_VIEW = '''"""Names of products, for a test."""
-
-from collections.abc import Iterable
-from typing import Any
-
-TOPIC = "marea.product"
-
-
-def fold(row: Any, event: Any) -> Any:
-    return {"name": event.data["name"]} if "name" in event.data else row
-
-
-def expected(states: Iterable[Any]) -> Iterable[Any]:
-    return ((key, {"name": state["name"]}) for key, state in states)
-'''
-
-
-def test_a_view_that_was_added_is_filled_after_up_and_whoever_does_not_need_it_stays(stack: Stack) -> None:
-    shop = Shop()
-    sku = shop.stocked("named", 1)
-    module = ROOT / "streams" / "views" / "catalog" / f"names_{shop.name}.py"
-    before = pids(stack)
-    try:
-        module.write_text(NEW_VIEW)
-        marea(stack, "up")
-        assert differ(before, pids(stack)) == MADE_OF_ALL
-        views = Views(settings.redis_url(), settings.partitions())
-        eventually(lambda: views.get(module.stem, sku))
-    finally:
-        module.unlink()
-        marea(stack, "up")
-
-
-NEW_SCHEMA = {
-    "type": "record",
-    "name": "PointsGiven",
-    "namespace": "marea.points",
-    "fields": [{"name": "points", "type": "long"}],
-}
-
-
-def test_a_service_and_a_schema_that_were_added_are_there_after_up_and_whoever_does_not_need_them_stays(
-    stack: Stack,
-) -> None:
-    before, schemas = pids(stack), ROOT / "schemas" / "loyalty"
-    try:
-        write_loyalty(ROOT / "api", WITHOUT_DATABASE)
-        schemas.mkdir()
-        (schemas / "PointsGiven.avsc").write_text(json.dumps(NEW_SCHEMA))
-        marea(stack, "up")
-        during = pids(stack)
-        assert differ(before, during) == {"loyalty", "nginx", *MADE_OF_ALL}
-        assert Shop().get("/points/ada").json() == {"customer": "ada", "points": 0}
-        assert "/v1/points/{customer}" in Shop().get("/openapi.json").json()["paths"]
-        with SchemaRegistryClient({"url": settings.registry_url()}) as registry:
-            assert "marea.points.PointsGiven" in registry.get_subjects()
-    finally:
-        shutil.rmtree(ROOT / "api" / "loyalty")
-        shutil.rmtree(schemas)
-        marea(stack, "up")
-    after = pids(stack)
-    assert after.keys() == before.keys()
-    assert differ(during, after) == {"loyalty", "nginx", *MADE_OF_ALL}
-    assert Shop().get("/points/ada").status_code == 404
-    assert "/v1/points/{customer}" not in Shop().get("/openapi.json").json()["paths"]
 
 
 def test_everything_listens_on_loopback_only(stack: Stack) -> None:
