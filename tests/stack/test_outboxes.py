@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ from psycopg2.errors import CheckViolation
 from connectors.relay import Database, connector_status, resume, stop
 from kernel import settings
 from local.stack import Stack
+from ops import outboxes
 from ops.databases import admin, databases
 from ops.outboxes import (
     DAYS_AHEAD,
@@ -76,7 +78,10 @@ def test_what_is_captured_and_old_is_dropped_and_what_is_not_old_stays(cursor: A
     assert old_days(cursor)[0] == LONG_AGO.date() + timedelta(days=1)
 
 
-def test_nothing_is_dropped_before_it_is_captured(cursor: Any, outbox: Any) -> None:
+def test_nothing_is_dropped_before_it_is_captured(
+    cursor: Any, outbox: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outboxes, "await_captured", partial(outboxes.await_captured, timeout_s=1.0))
     [database] = databases()
     stop(settings.connect_url(), database)
     try:

@@ -64,7 +64,12 @@ def publish(
 def read(keys: set[str]) -> list[Message]:
     """All messages of these keys that the topic has now."""
     consumer = Consumer(
-        {"bootstrap.servers": settings.kafka(), "group.id": "test", "enable.partition.eof": True}
+        {
+            "bootstrap.servers": settings.kafka(),
+            "group.id": "test",
+            "enable.partition.eof": True,
+            "fetch.wait.max.ms": 10,  # the broker says that there is no more after half a second else
+        }
     )
     partitions = range(settings.partitions())
     consumer.assign([TopicPartition(TOPIC, partition, 0) for partition in partitions])
@@ -277,8 +282,12 @@ def shuffled() -> list[tuple[str, int]]:
 
 def await_whole_and_in_order(events: list[tuple[str, int]]) -> None:
     keys = {key for key, _ in events}
-    eventually(lambda: {key for key in keys if versions(read(keys), key)[-1:] == [20]} == keys)
-    messages = read(keys)
+
+    def arrived() -> list[Message] | None:
+        messages = read(keys)
+        return messages if all(versions(messages, key)[-1:] == [20] for key in keys) else None
+
+    messages = eventually(arrived)
     for key in keys:
         seen = versions(messages, key)
         firsts = [version for at, version in enumerate(seen) if version not in seen[:at]]
