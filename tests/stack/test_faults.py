@@ -20,7 +20,7 @@ from tests.stack.following import following
 from tests.stack.shop import Shop, eventually
 
 #: Orders that are accepted before and after something happens.
-BEFORE, AFTER = 40, 40
+BEFORE, AFTER = 25, 25
 
 VICTIMS = [
     "worker-1",

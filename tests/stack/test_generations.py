@@ -50,9 +50,9 @@ def skus() -> list[str]:
 def buyers(skus: list[str]) -> Iterator[Buyers]:
     """Load; afterwards all of it is settled, and everything is as PostgreSQL has it."""
     with buying(skus) as buyers:
-        buyers.await_more(50)
+        buyers.await_more(25)
         yield buyers
-        buyers.await_more(50)
+        buyers.await_more(25)
     buyers.check()
     assert verify().differences == []
 
@@ -111,7 +111,7 @@ def test_a_rebuild_may_die_between_the_switch_and_its_end(name: str, buyers: Buy
     died = begun(name)
     replay(name, died, died.live_positions())
     died.switch()
-    buyers.await_more(50)
+    buyers.await_more(25)
     sweep()
     assert left(name, died.live) == []
     assert left(name, died.next), "it is live"

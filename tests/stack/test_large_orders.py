@@ -36,7 +36,7 @@ def test_an_order_of_500_lines_with_the_longest_texts_stops_nobody(stack: Stack)
         buyers.await_more(20)
         # Refused for as long as orders do not know all of the products.
         accepted = eventually(lambda: answer if (answer := shop.order(order)).status_code == 201 else None)
-        buyers.await_more(100)
+        buyers.await_more(50)
     assert shop.settled(accepted.json()["id"])["status"] == "confirmed"
     buyers.check()
     assert connector_status(settings.connect_url(), database).state == "RUNNING"
