@@ -11,6 +11,8 @@ from tests.stack.shop import lines_of
 
 #: Seconds without a line after which a client may think that nobody is there: twice a heartbeat.
 _SILENCE_S = 30
+#: Seconds after which it comes back. Streams ask for more; without any it would keep busy what comes up again.
+_PAUSE_S = 0.2
 
 
 class Follower:
@@ -31,7 +33,9 @@ class Follower:
         self._thread.join()
 
     def _follow(self) -> None:
-        while not self._over.is_set():
+        pause_s = 0.0
+        while not self._over.wait(pause_s):
+            pause_s = _PAUSE_S
             headers = {"Last-Event-ID": self.last_id} if self.last_id else {}
             try:
                 with requests.get(self._url, headers=headers, stream=True, timeout=_SILENCE_S) as stream:
