@@ -49,7 +49,7 @@ NEW_SCHEMA = {
 def checkout(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A copy of the code, and the same stack running from it."""
     copy = tmp_path_factory.mktemp("checkout") / "marea"
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*"))
     (copy / STATE.name).symlink_to(STATE)
     stack.down()
     try:
