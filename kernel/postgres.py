@@ -3,11 +3,14 @@
 import select
 from collections.abc import Sequence
 from itertools import count
-from typing import Any
+from time import perf_counter
+from typing import Any, NamedTuple
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
+
+from kernel.metrics import DB_DURATION, Observed, histogram
 
 
 def connect(url: str, name: str, connect_timeout_s: int, **settings: str) -> "PreparedConnection":
@@ -33,12 +36,19 @@ def connect(url: str, name: str, connect_timeout_s: int, **settings: str) -> "Pr
     return connection
 
 
+class _Call(NamedTuple):
+    """How a prepared statement is called, and where it is noted how long that takes."""
+
+    text: str
+    duration: Observed
+
+
 class PreparedConnection(Connection):  # type: ignore[misc]  # psycopg2 has no types
     """A connection that knows what it has prepared: by statement, the call of its prepared form."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.calls: dict[str, str] = {}
+        self.calls: dict[str, _Call] = {}
         self._poll = select.poll()
         self._poll.register(self, select.POLLIN)
 
@@ -63,16 +73,22 @@ class _PreparedCursor(Cursor):  # type: ignore[misc]  # the same
         calls = self.connection.calls
         if query not in calls:
             calls[query] = self._prepare(query)
+        call, duration = calls[query]
+        began = perf_counter()
         try:
-            super().execute(calls[query], params)
+            super().execute(call, params)
         except psycopg2.NotSupportedError:
             # A migration has changed what the statement gives; a new connection prepares it anew.
             self.connection.close()
             raise
+        finally:
+            duration.observe(perf_counter() - began)
 
-    def _prepare(self, query: str) -> str:
+    def _prepare(self, query: str) -> _Call:
         name = f"statement_{len(self.connection.calls)}"
         first, *rest = query.split("%s")
         numbered = first + "".join(f"${number}{part}" for number, part in zip(count(1), rest))
         super().execute(f"PREPARE {name} AS {numbered}")
-        return f"EXECUTE {name} ({', '.join('%s' for _ in rest)})"
+        operation = query.split(maxsplit=1)[0].upper()
+        duration = histogram(DB_DURATION).labels("postgresql", operation)
+        return _Call(f"EXECUTE {name} ({', '.join('%s' for _ in rest)})", duration)

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+_OBJECTIVES_S = {"view": "5", "table": "30", "reaction": "5", "saga": "30"}
+
 
 class MissingSetting(LookupError):
     """An environment variable that this process needs is not set."""
@@ -21,6 +23,16 @@ def setting(name: str, default: str | None = None) -> str:
     if default is not None:
         return default
     raise MissingSetting(f"{variable} is not set: start through ./marea, or set it as ARCHITECTURE.md says")
+
+
+def metrics_address() -> str | None:
+    """host:port at which this process says how it is; None when it does not. Services say so at their own port."""
+    return setting("METRICS_ADDRESS", "") or None
+
+
+def objective_s(kind: str) -> float:
+    """Seconds that what is not applied yet may be old: by a view, a table, a reaction; or a process over services."""
+    return float(setting(f"{kind.upper()}_OBJECTIVE_S", _OBJECTIVES_S[kind]))
 
 
 def kafka() -> str:

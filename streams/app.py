@@ -7,18 +7,22 @@ source's thread, so a slow or stopped sink slows down just its own feed.
 
 import asyncio
 import logging
+import math
+from time import monotonic
 from typing import Any
 
 import faust
 from tenacity import AsyncRetrying, RetryCallState, wait_random_exponential
 
 from api.services import topics
-from kernel import settings
+from kernel import health, settings
 from kernel.events import codec
+from kernel.refusals import Unavailable
 from streams.engine.consumer import Consumer
 from streams.engine.feed import Feed
 from streams.engine.garbage import collect_rarely
 from streams.engine.pace import Pace
+from streams.engine.signals import Signals
 from streams.engine.source import Source
 from streams.engine.timer import Timer
 from streams.engine.topics import check_topics
@@ -59,7 +63,13 @@ class App(faust.App):
         """Raises UnfitTopic, which ends the worker."""
         collect_rarely()
         await asyncio.to_thread(check_topics, settings.kafka(), topics(), settings.partitions())
+        health.serve(self.check_ready)
         await super().on_start()
+
+    def check_ready(self) -> None:
+        """Raises Unavailable when a feed does not read what it should, or is not fresh enough."""
+        for worker in self.workers:
+            worker.check_fresh()
 
     async def on_started(self) -> None:
         """Lets the channels flow: without Faust's own consumer nothing else does."""
@@ -79,6 +89,7 @@ class FeedWorker(faust.Service):
         self._name, self._consumers, self._pace = name, consumers, pace
         self._channel = app.channel(maxsize=1)
         self._source: Source | None = None
+        self._signals: Signals | None = None
         self._loop: asyncio.AbstractEventLoop
         app.agent(self._channel, name=name)(self._process)
 
@@ -93,6 +104,16 @@ class FeedWorker(faust.Service):
         if self._source:
             self._source.stop()
 
+    def check_fresh(self) -> None:
+        """Raises Unavailable when what is applied is older than the objective of its kind."""
+        objective_s = settings.objective_s(self._consumers[0].kind)
+        behind_s = monotonic() - self._signals.fresh_at if self._signals else math.inf
+        if behind_s > objective_s:
+            raise Unavailable(
+                f"{self._name} has not been up to date for {behind_s:,.0f} s, and {objective_s:,.0f} s are its objective:"
+                " see ./marea status, and this worker's log"
+            )
+
     @faust.Service.task
     async def _read(self) -> None:
         await self._persist(self._read_once)
@@ -101,6 +122,7 @@ class FeedWorker(faust.Service):
         self._loop = asyncio.get_running_loop()
         decoder = await asyncio.to_thread(codec)
         feed = Feed(self._name, self._consumers, open_store(self._name), decoder)
+        self._signals = feed.signals
         self._source = Source(settings.kafka(), feed, self._pace, self._offer)
         ended = self._loop.create_future()
         self._source.start(lambda error: settle_from_thread(ended, error))

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
+from time import perf_counter
 from typing import Any, NamedTuple, get_type_hints
 
 import orjson
@@ -14,8 +15,9 @@ from werkzeug.http import parse_accept_header
 
 from api.manifest import Service
 from api.web import app as wsgi
-from api.web import problems
+from api.web import durations, problems
 from api.web.requests import Query
+from kernel import health
 from kernel.refusals import FieldError, Malformed, Refused
 
 log = logging.getLogger(__name__)
@@ -39,14 +41,21 @@ class AsyncApp(NamedTuple):
 def create_app(
     service: Service, routes: Mapping[str, Route], responses: Responses, check: Callable[[], None]
 ) -> AsyncApp:
-    """The service with these routes, each for GET and HEAD. It is healthy when `check` returns."""
+    """The service with these routes, each for GET and HEAD. It is ready when `check` returns."""
 
-    async def health(request: web.Request) -> web.Response:
+    async def metrics(request: web.Request) -> web.Response:
+        return web.Response(body=health.exposition(), headers={"Content-Type": health.METRICS_TYPE})
+
+    async def live(request: web.Request) -> web.Response:
+        return _json(health.OK)
+
+    async def ready(request: web.Request) -> web.Response:
         check()
-        return web.Response(body=orjson.dumps({"status": "ok"}), content_type="application/json")
+        return _json(health.OK)
 
-    application = web.Application(middlewares=[_answer_problems])
-    application.router.add_get("/health", health)
+    application = web.Application(middlewares=[_note_duration, _answer_problems])
+    for path, handler in ((health.METRICS, metrics), (health.LIVE, live), (health.READY, ready)):
+        application.router.add_get(path, handler)
     described = wsgi.blueprint(service)
     for path, route in routes.items():
         application.router.add_get(path, _checked(route))
@@ -85,6 +94,20 @@ def _query(model: type[Query], lists: frozenset[str], request: web.Request) -> Q
         return model.model_validate(given)
     except ValidationError as error:
         problems.refuse_invalid(error)
+
+
+def _json(body: Mapping[str, str]) -> web.Response:
+    return web.Response(body=orjson.dumps(body), content_type="application/json")
+
+
+@web.middleware
+async def _note_duration(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Of a stream, how long it went on."""
+    began = perf_counter()
+    answer = await handler(request)
+    resource = request.match_info.route.resource
+    durations.note(request.method, resource.canonical if resource else "", answer.status, perf_counter() - began)
+    return answer
 
 
 @web.middleware

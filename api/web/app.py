@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import wraps
 from http import HTTPStatus
+from time import perf_counter
 from typing import Any
 
 import flask
@@ -15,9 +16,10 @@ from pydantic import ValidationError
 from werkzeug.routing import MapAdapter
 
 from api.manifest import Service
-from api.web import preconditions, problems
+from api.web import durations, preconditions, problems
 from api.web.replies import Reply, reply
 from api.web.requests import MAX_BODY_BYTES, Request
+from kernel import health
 
 
 class _Blueprint(APIBlueprint):
@@ -48,7 +50,7 @@ class _Blueprint(APIBlueprint):
 
 
 class _App(OpenAPI):
-    """Leaves out what Flask does for each request that no service needs: half of what it took."""
+    """Notes how long each answer takes; leaves out what Flask does for each request that no service needs."""
 
     response_class = Reply
 
@@ -61,6 +63,18 @@ class _App(OpenAPI):
         if request is None:
             return None
         return MapAdapter(self.url_map, "localhost", "/", "", "http", request.path, request.method)
+
+    def full_dispatch_request(self, *arguments: Any) -> Response:
+        """The answer; whatever is raised is one, too, of status 500."""
+        began = perf_counter()
+        status: int = HTTPStatus.INTERNAL_SERVER_ERROR
+        try:
+            answer = super().full_dispatch_request(*arguments)
+            status = answer.status_code
+            return answer
+        finally:
+            rule = request.url_rule
+            durations.note(request.method, rule.rule if rule else "", status, perf_counter() - began)
 
     def make_default_options_response(self) -> Response:
         """The methods that the path has, in Allow. Flask would say that there is HTML in the body, which is empty."""
@@ -76,7 +90,7 @@ def blueprint(service: Service) -> APIBlueprint:
 
 
 def create_app(service: Service, routes: APIBlueprint, ping: Callable[[], None] | None = None) -> OpenAPI:
-    """The service with these routes. It is healthy when `ping`, if there is one, returns."""
+    """The service with these routes. It is ready when `ping`, if there is one, returns."""
     app = _App(
         service.name,
         info=Info(title=f"Marea {service.name}", version="1.0.0", description=service.summary),
@@ -91,10 +105,18 @@ def create_app(service: Service, routes: APIBlueprint, ping: Callable[[], None] 
     problems.register(app)
     app.register_api(routes)
 
-    @app.get("/health", doc_ui=False)
-    def health() -> Response:
+    @app.get(health.METRICS, doc_ui=False)
+    def metrics() -> Response:
+        return Response(health.exposition(), content_type=health.METRICS_TYPE)
+
+    @app.get(health.LIVE, doc_ui=False)
+    def live() -> Response:
+        return reply(health.OK)
+
+    @app.get(health.READY, doc_ui=False)
+    def ready() -> Response:
         if ping:
             ping()
-        return reply({"status": "ok"})
+        return reply(health.OK)
 
     return app

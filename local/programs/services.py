@@ -80,4 +80,4 @@ def _own_settings(service: Service) -> dict[str, str]:
 
 
 def _check(layout: Layout, service: str) -> None:
-    http_get(f"http://{layout.address(service)}/health")
+    http_get(f"http://{layout.address(service)}/health/ready")

@@ -47,6 +47,7 @@ class Record(NamedTuple):
     """One Kafka message; `headers` as librdkafka gives them: pairs of a name and bytes.
 
     `leader_epoch`, -1 when unknown, never falls along a partition: if it does, the broker's log has gone back.
+    `recorded_at` is when the relay wrote it, in seconds of time.time().
     """
 
     offset: int
@@ -54,6 +55,7 @@ class Record(NamedTuple):
     value: bytes | None
     headers: Any
     leader_epoch: int = -1
+    recorded_at: float = 0.0
 
 
 class Item(NamedTuple):
@@ -71,6 +73,7 @@ class Item(NamedTuple):
     fault: Literal["", "record", "unknown"] = ""
     reason: str = ""
     leader_epoch: int = -1
+    recorded_at: float = 0.0
 
 
 class Place(NamedTuple):
@@ -199,8 +202,8 @@ def read(record: Record, codec: Codec, topic: str) -> Item:
     except Undecodable as error:
         fault: Literal["record", "unknown"] = "unknown" if isinstance(error, UnknownType) else "record"
         key, version = aggregate_id(record), _said_version(record)
-        return Item(record.offset, key, version, None, size, fault, str(error), record.leader_epoch)
-    return Item(record.offset, event.key, event.version, event, size, leader_epoch=record.leader_epoch)
+        return Item(record.offset, key, version, None, size, fault, str(error), *record[4:])
+    return Item(record.offset, event.key, event.version, event, size, "", "", *record[4:])
 
 
 def _said_version(record: Record) -> int:

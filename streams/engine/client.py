@@ -61,7 +61,15 @@ def record_of(message: Message) -> Record:
     """The message as a record."""
     epoch = message.leader_epoch()
     headers = message.headers() or ()
-    return Record(cast("int", message.offset()), message.key(), message.value(), headers, -1 if epoch is None else epoch)
+    _, recorded_ms = message.timestamp()
+    return Record(
+        cast("int", message.offset()),
+        message.key(),
+        message.value(),
+        headers,
+        -1 if epoch is None else epoch,
+        recorded_ms / 1_000,
+    )
 
 
 def from_position(place: Place, offset: int) -> TopicPartition:

@@ -15,6 +15,7 @@ from schemas.codec import Codec
 from streams.engine.batch import Batch, Item, Place, Record, read
 from streams.engine.consumer import Consumer, NotYet, consumer_id
 from streams.engine.lane import MOST_FAILED, Lane, Trouble, lane_of, reason_of
+from streams.engine.signals import Signals
 from streams.engine.stores import LaneId, Progress, Refused, Request, Store, Wanted, Write
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,8 @@ class Feed:
         self._consumers: dict[str, list[Consumer]] = {}
         for consumer in consumers:
             self._consumers.setdefault(str(consumer.topic), []).append(consumer)
+        mine = [consumer for each in self._consumers.values() for consumer in each]
+        self.signals = Signals(name, map(consumer_id, mine))
         self._store = store
         self._codec = codec
         self._lanes: dict[Place, list[Lane]] = {}
@@ -140,6 +143,7 @@ class Feed:
     def stand_still(self, place: Place, reason: str) -> None:
         """The partition can't be read: all of its lanes wait, and say so."""
         for lane in self._lanes.get(place, ()):
+            self.signals.failed(lane.id.consumer, "lost")
             _stand_still(lane, reason)
 
     def recheck(self) -> None:
@@ -156,6 +160,7 @@ class Feed:
         for lane_id, progress in (self._store.progress(moved) if moved else {}).items():
             lane = lanes[lane_id]
             log.warning("%s: the store is at %d, and was left at %d", lane, progress.position, lane.stored)
+            self.signals.rewound(lane.id.consumer, "store_behind" if progress.position < lane.stored else "fenced")
             _move(lane, progress)
 
     def carry_out(self, fetch: Fetch) -> None:
@@ -207,7 +212,7 @@ class Feed:
         """One read and one write for all of them, and others for the pieces of what needs too many large rows."""
         fitting = []
         for lane, batch in work:
-            if not _follows(lane, batch):
+            if not self._follows(lane, batch):
                 continue
             if len(batch.items) <= lane.most:
                 fitting.append((lane, batch))
@@ -216,6 +221,26 @@ class Feed:
                     self._run([(lane, half)])
         if fitting:
             self._run_fitting(fitting)
+
+    def _follows(self, lane: Lane, batch: Batch) -> bool:
+        """Whether the lane can take the batch. One that lacks what is before it is left to the replayer."""
+        if batch.start > lane.position:
+            if lane.attached:
+                self.signals.rewound(lane.id.consumer, "gap")
+            lane.attached = False
+            return False
+        if batch.end <= lane.position:
+            return False
+        epoch = batch.leader_epoch_at(lane.position)
+        if 0 <= epoch < lane.leader_epoch:
+            self.signals.failed(lane.id.consumer, "lost")
+            _stand_still(
+                lane,
+                f"the topic's log has gone back: what was applied last is of leader epoch {lane.leader_epoch}, what follows it"
+                f" of {epoch}: restore the topic, or rebuild the consumer",
+            )
+            return False
+        return True
 
     def _run_fitting(self, work: Sequence[tuple[Lane, Batch]]) -> None:
         self._learn({lane: wanted for lane, batch in work if (wanted := lane.wanted(batch))})
@@ -232,37 +257,47 @@ class Feed:
 
     def _settle(self, lane: Lane, batch: Batch, write: Write, failure: Exception | None) -> None:
         if failure is None:
-            self._applied(lane, write)
+            self._applied(lane, batch, write)
         elif isinstance(failure, Refused):
-            _move(lane, self._store.progress([lane.id])[lane.id])
+            self._give_way(lane)
             log.info("%s: has been moved to %d by somebody else", lane, lane.position)
         elif len(batch.items) > 1:
             # The slow way, to find the event that is at fault.
             for half in batch.halves():
                 self._run([(lane, half)])
         elif isinstance(failure, NotYet) and not _is_out_of_patience(lane):
+            self.signals.failed(lane.id.consumer, "not_yet")
             _stand_still(lane, reason_of(failure))
         else:
             self._park(lane, batch, failure)
 
     def _park(self, lane: Lane, batch: Batch, error: Exception) -> None:
+        self.signals.failed(lane.id.consumer, "failed")
         write = lane.plan_parking(batch, error)
         failure = self._store.apply([write]).get(lane.id)
         if failure is None:
-            self._applied(lane, write)
+            self._applied(lane, batch, write)
         elif isinstance(failure, Refused):
-            _move(lane, self._store.progress([lane.id])[lane.id])
+            self._give_way(lane)
         else:
             raise failure
 
-    def _applied(self, lane: Lane, write: Write) -> None:
+    def _give_way(self, lane: Lane) -> None:
+        """Somebody else has moved the lane's position."""
+        self.signals.rewound(lane.id.consumer, "fenced")
+        _move(lane, self._store.progress([lane.id])[lane.id])
+
+    def _applied(self, lane: Lane, batch: Batch, write: Write) -> None:
         lane.advance(write)
+        skipped, failed = write.skipped, len(write.parked)
+        self.signals.settled(lane.id.consumer, _come_to(batch, write) - skipped - failed, skipped, failed)
         for parked in write.parked:
             log.warning("%s: parked %d (%s): %s", lane, parked.offset, parked.cause, parked.reason)
         if write.position > write.expected and lane.trouble:
             log.warning("%s: goes on at %d", lane, lane.position)
             lane.trouble = None
         if write.stopped:
+            self.signals.failed(lane.id.consumer, "stopped")
             _stand_still(lane, f"our own code failed too often: {write.stopped.reason}")
 
     def _reload(self, lane: Lane) -> None:
@@ -317,22 +352,11 @@ def _move(lane: Lane, progress: Progress) -> None:
     lane.attached = False
 
 
-def _follows(lane: Lane, batch: Batch) -> bool:
-    """Whether the lane can take the batch. One that lacks what is before it is left to the replayer."""
-    if batch.start > lane.position:
-        lane.attached = False
-        return False
-    if batch.end <= lane.position:
-        return False
-    epoch = batch.leader_epoch_at(lane.position)
-    if 0 <= epoch < lane.leader_epoch:
-        _stand_still(
-            lane,
-            f"the topic's log has gone back: what was applied last is of leader epoch {lane.leader_epoch}, what follows it"
-            f" of {epoch}: restore the topic, or rebuild the consumer",
-        )
-        return False
-    return True
+def _come_to(batch: Batch, write: Write) -> int:
+    """How many of the batch's events the write has come to."""
+    if batch.start >= write.expected and write.stopped is None:
+        return len(batch.items)
+    return sum(write.expected <= item.offset < write.position for item in batch.items)
 
 
 def _is_due(lane: Lane, now: float) -> bool:

@@ -207,11 +207,13 @@ class Lane:
         if item.fault == "record" and item.offset not in self.dropped:
             return Failure("record", item.reason)
         if not item.version:
+            write.skipped += 1
             return None
         version = write.versions.get(key)
         if version is None:
             version = self._versions[key]
         if item.version <= version:
+            write.skipped += 1
             return None
         is_gap = item.version > version + 1
         if is_gap and item.offset not in self.dropped:
@@ -225,6 +227,7 @@ class Lane:
     def _effects(self, write: Write, item: Item) -> "Failure | None":
         """Adds the event's effects, unless an operator has dropped it."""
         if item.offset in self.dropped:
+            write.skipped += 1
             return None
         if item.event is None:
             return Failure(item.fault or "record", item.reason)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from kernel import token
+from kernel.metrics import measured
 from kernel.partition import partition_of
 from kernel.refusals import Parked, Unavailable
 from kernel.token import Version
@@ -178,6 +179,7 @@ class Views:
             seen = self._look(view, wanted, after)
         return seen
 
+    @measured("redis", "look")
     def _look(self, view: str, wanted: Callable[[int], Sequence[Command]], after: After) -> "_Seen":
         generation = self._live.get(view, 1)
         while True:

@@ -119,6 +119,7 @@ class Source:
         """Whatever there is: waiting for a full batch would cost every event that wait."""
         first = self._client.poll(wait_s)
         if first is None:
+            self._feed.signals.idle()
             return []
         assignments = self._assignments
         until = monotonic() + self._pace.linger_s if self._pace.linger_s else self._rested_at
@@ -190,6 +191,7 @@ class Source:
         ended = monotonic()
         took_s = ended - began
         self._portion.learn(sum(len(batch.items) for batch in self._pending), took_s)
+        self._feed.signals.handled(self._pending, took_s)
         self._pending = []
         self._rested_at = ended + min(self._pace.rest_s, took_s)
 
@@ -249,7 +251,8 @@ class Source:
             self._look_after(self._feed.recheck)
             # A commit that nobody answers would hold up closing the client.
             offsets = [from_position(place, offset) for place, offset in self._feed.positions().items()]
-            if self._hearing.ask() and offsets:
+            self._feed.signals.hears = self._hearing.ask()
+            if self._feed.signals.hears and offsets:
                 self._client.commit(offsets=offsets, asynchronous=True)
             if self._replayer:
                 self._replayer.hearing.ask()

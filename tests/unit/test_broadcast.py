@@ -126,7 +126,7 @@ async def serving(topics: MemoryTopics, places: int = 100) -> AsyncIterator[tupl
 
 
 async def is_healthy(service: Service) -> bool:
-    async with service.http.get(f"{service.url}/health") as response:
+    async with service.http.get(f"{service.url}/health/ready") as response:
         return response.status == 200
 
 
@@ -401,7 +401,7 @@ def test_a_process_that_starts_without_topics_refuses_until_it_has_them() -> Non
         try:
             async with aiohttp.ClientSession() as http:
                 service = Service(topics, f"http://{address[0]}:{address[1]}", http)
-                for path in (URL, "/health"):
+                for path in (URL, "/health/ready"):
                     problem = await service.problem(path)
                     assert (problem["status"], problem["headers"]["Retry-After"]) == (503, "1")
                 topics.is_down = False

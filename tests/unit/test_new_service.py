@@ -130,7 +130,7 @@ def test_it_is_served_without_a_line_more(new: Service, monkeypatch: pytest.Monk
         monkeypatch.setenv(name, value)
     client = create_app("loyalty").test_client()
     assert client.get("/v1/points/ada").get_json() == {"customer": "ada", "points": 0}
-    assert client.get("/health").get_json() == {"status": "ok"}
+    assert client.get("/health/ready").get_json() == {"status": "ok"}
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def shop() -> Shop:
 
 def test_a_service_whose_database_answers_is_healthy(shop: Shop) -> None:
     for client in shop._clients.values():  # noqa: SLF001  # it has no path of its own at the front door
-        assert client.get("/health").get_json() == {"status": "ok"}
+        assert client.get("/health/ready").get_json() == {"status": "ok"}
 
 
 def test_a_product_is_created_changed_replaced_and_archived(shop: Shop) -> None:

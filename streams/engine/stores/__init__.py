@@ -146,7 +146,8 @@ class Write:
 
     `expected` is the position that the effects were computed from; `position` the one after them. A view's effects
     are `rows` (None deletes) and `entries` of its indexes (whether each is to be there or not), a table's are `records`
-    (each with its offset), a reaction's are `events`. `unparked` are offsets of events that are parked no longer. The
+    (each with its offset), a reaction's are `events`. `unparked` are offsets of events that are parked no longer, and
+    `skipped` counts those that the lane had applied before, or that an operator has dropped. The
     store that applies it notes in `rows_bytes` how long the rows are as JSON, together.
     """
 
@@ -157,6 +158,7 @@ class Write:
     versions: dict[str, int] = field(default_factory=dict)
     parked: list[Parked] = field(default_factory=list)
     unparked: list[int] = field(default_factory=list)
+    skipped: int = 0
     rows: dict[str, Row | None] = field(default_factory=dict)
     rows_bytes: int = 0
     entries: dict[str, bool] = field(default_factory=dict)

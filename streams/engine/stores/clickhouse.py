@@ -20,6 +20,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError, DataError, InterfaceError, OperationalError
 
 from kernel.code import ROOT
+from kernel.metrics import measured
 from streams.engine.consumer import Table, consumer_id
 from streams.engine.folds import fold_of
 from streams.engine.stores import (
@@ -163,6 +164,7 @@ class ClickHouseStore:
         """Nothing: ReplacingMergeTree folds doubles by version, and `marea verify` finds gaps."""
         return {lane: Known({}, {}) for lane in wanted}
 
+    @measured("clickhouse", "apply")
     def apply(self, writes: Sequence[Write]) -> dict[LaneId, Exception]:
         """One insert a table for all of its partitions that are not refused, then the positions, in one more."""
         failures, accepted = self._fence(writes)

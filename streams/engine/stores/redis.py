@@ -29,6 +29,7 @@ import orjson
 from redis import Redis
 from redis.exceptions import NoScriptError, RedisError, ResponseError, WatchError
 
+from kernel.metrics import measured
 from streams.engine.consumer import View, consumer_id
 from streams.engine.folds import fold_of
 from streams.engine.stores import (
@@ -224,6 +225,7 @@ class RedisStore:
             for lane, offset in zip(lanes, pipeline.execute(), strict=True)
         }
 
+    @measured("redis", "read")
     def read(self, wanted: Mapping[LaneId, Wanted]) -> Mapping[LaneId, Known]:
         """Versions and rows of all lanes in one round trip."""
         pipeline = self._client.pipeline(transaction=False)
@@ -244,6 +246,7 @@ class RedisStore:
             )
         return known
 
+    @measured("redis", "apply")
     def apply(self, writes: Sequence[Write]) -> dict[LaneId, Exception]:
         """One Lua call a lane, all in one round trip."""
         failures: dict[LaneId, Exception] = {}
