@@ -10,6 +10,7 @@ from psycopg2.extensions import cursor as Cursor
 from kernel.clock import Clock
 from kernel.database import Database
 from kernel.deadlines import Deadline
+from kernel.metrics import Metric
 from kernel.outbox import Outbox
 from schemas.codec import Codec
 from schemas.event import Topic
@@ -54,6 +55,19 @@ class Resources:
 
 
 @dataclass(frozen=True)
+class Gauge:
+    """A figure of a service's own, which the observer reads: `query` gives one number, from the service's schema."""
+
+    metric: Metric
+    query: str
+
+
+def gauge(name: str, meaning: str, query: str) -> Gauge:
+    """A figure without labels; its name begins with `marea_`."""
+    return Gauge(Metric(name, "gauge", "observer", (), meaning), query)
+
+
+@dataclass(frozen=True)
 class Service:
     """One service.
 
@@ -61,7 +75,7 @@ class Service:
     `streams` the paths below /v1 whose answers go on for as long as somebody listens.
     `topics` are those that it owns: nobody else publishes there. `states` gives, for each of them, the SQL for every
     aggregate's id and state, ordered by id, in the shape of its view row. `deadlines` are carried out by the workers that
-    have its reactions. `settings` are the names of its own settings, without MAREA_, with their defaults. `views` and
+    have its reactions. `gauges` are for those who watch. `settings` are the names of its own settings, without MAREA_, with their defaults. `views` and
     `tables` are packages with a module each. `create_app` gives the application; it imports what that needs, so that a
     worker need not. It is one of WSGI (api.web.app), or, if `is_asyncio`, of aiohttp (api.web.aio), for thousands who
     listen at once.
@@ -79,6 +93,7 @@ class Service:
     states: Mapping[str, str] = field(default_factory=dict)
     reactions: tuple[Reaction, ...] = ()
     deadlines: tuple[Deadline, ...] = ()
+    gauges: tuple[Gauge, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     views: ModuleType | None = None
     tables: ModuleType | None = None

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 import api
 from api.manifest import Service
+from kernel.metrics import METRICS, Metric
 from streams.engine.consumer import Consumer, Reaction, Table, View, consumer_id, tables_in, views_in
 
 MAX_SERVICES = 50
@@ -61,6 +62,11 @@ def topics() -> list[str]:
     return sorted(str(topic) for each in services() for topic in each.topics)
 
 
+def metrics() -> tuple[Metric, ...]:
+    """Every metric of ours: those of kernel/metrics.py, and the services' own."""
+    return (*METRICS, *(gauge.metric for each in services() for gauge in each.gauges))
+
+
 def check(found: Sequence[Service]) -> None:
     """Raises BadManifest when a service contradicts itself, or when two claim the same."""
     for each in found:
@@ -80,8 +86,8 @@ def _contradictions(each: Service) -> Iterator[str]:
         yield f"has the number {each.number}: give it one from 1 to {MAX_SERVICES}"
     if set(each.states) != set(each.topics):
         yield f"owns the topics {sorted(each.topics)} and has states of {sorted(each.states)}: give it the same"
-    if not each.has_database and (each.topics or each.reactions):
-        yield "has no database: it can own no topics and have no reactions"
+    if not each.has_database and (each.topics or each.reactions or each.gauges):
+        yield "has no database: it can own no topics, and have no reactions and no gauges"
     for reaction in each.reactions:
         if reaction.service != each.name:
             yield f"has the reaction {reaction.name}, which says that it is of {reaction.service}"
@@ -108,6 +114,7 @@ _CLAIMS: Mapping[str, Callable[[Service], Iterable[object]]] = {
     "number": lambda each: (each.number,),
     "path": lambda each: each.paths,
     "topic": lambda each: each.topics,
+    "metric": lambda each: (gauge.metric.name for gauge in each.gauges),
     "consumer": lambda each: map(consumer_id, _consumers(each)),
 }
 

@@ -131,6 +131,12 @@ def connector_status(connect_url: str, database: Database) -> Status:
     return Status(worst["state"], _cause(worst.get("trace", "")))
 
 
+def task_states(connect_url: str, database: Database) -> list[str]:
+    """The states of the connector's tasks, in Connect's words; none when Connect does not know it. Raises RelayDown."""
+    answer = _call(connect_url, "GET", f"{_path(database)}/status", missing_ok=True)
+    return [task["state"] for task in answer["tasks"]] if answer else []
+
+
 def restart(connect_url: str, database: Database) -> None:
     """Starts what of the connector has failed: it stays so until it is told to start again."""
     _call(connect_url, "POST", f"{_path(database)}/restart?includeTasks=true&onlyFailed=true")

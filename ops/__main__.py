@@ -60,6 +60,14 @@ def keep() -> None:
 
 
 @cli.command()
+def observe() -> None:
+    """Read all stores, Kafka, PostgreSQL and Connect until told to end, and give Prometheus what is found."""
+    from ops import observe
+
+    observe.observe()
+
+
+@cli.command()
 def status(check: Check = False, as_json: Json = False) -> None:
     """Show whether anything stands still, the relays, how far every consumer is, and what is parked."""
     from ops import console

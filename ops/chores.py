@@ -10,6 +10,7 @@ import psycopg2
 
 from kernel import settings
 from kernel.pauses import backoff_s
+from kernel.refusals import Unavailable
 from ops.databases import admin
 from ops.trouble import Trouble
 
@@ -64,6 +65,12 @@ def look() -> list[Trouble]:
     if done_at is None or now - done_at > _SILENCE:
         found.append(Trouble("housekeeping", "`ops keep` does not run", done_at))
     return found
+
+
+def check() -> None:
+    """Raises Unavailable when housekeeping is not done, or a chore fails."""
+    if found := look():
+        raise Unavailable(f"{found[0].what}: {found[0].why}")
 
 
 def _repeat(chore: Chore, ended: threading.Event) -> None:

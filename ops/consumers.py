@@ -1,8 +1,9 @@
 """How every consumer fares: how far behind its topic, whether it moves, and what it has parked."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from time import monotonic, sleep
 from typing import Any
 
@@ -11,9 +12,11 @@ from kernel import settings
 from kernel.kafka import admin_client, describe_groups
 from ops.barrier import topic_ends
 from ops.generations import changed, rebuildable
+from ops.moments import At, moments
 from ops.parked import Aggregate, Desk
 from ops.positions import UNANSWERED, progress, said
 from ops.trouble import Trouble, unknown
+from schemas.event import Topic
 from streams.engine.batch import Place
 from streams.engine.consumer import consumer_id
 from streams.engine.lane import MOST_FAILED
@@ -31,7 +34,7 @@ Positions = Mapping[str, Mapping[int, Progress]]
 
 @dataclass(frozen=True)
 class Fare:
-    """One consumer: `lag` is how many events of its topic it has not come to.
+    """One consumer: `lag` is how many events of its topic it has not come to, `lag_s` the age of the first of them.
 
     `stands` are the partitions in which it does not move though it lags, `stopped` those of them in which its own
     code has failed too often, `unread` those that no worker reads, `ahead` those whose log ends before its position.
@@ -41,6 +44,7 @@ class Fare:
 
     name: str
     lag: int
+    lag_s: float = 0.0
     parked: int = 0
     stands: tuple[int, ...] = ()
     stopped: tuple[int, ...] = ()
@@ -67,7 +71,8 @@ class Fare:
     def as_json(self) -> dict[str, Any]:
         """For `status --json`."""
         since = self.since.isoformat() if self.since else None
-        return {**vars(self), "since": since, "state": self.state}
+        lag_s = round(self.lag_s, 3) if math.isfinite(self.lag_s) else None
+        return {**vars(self), "lag_s": lag_s, "since": since, "state": self.state}
 
 
 def fares() -> list[Fare]:
@@ -75,10 +80,11 @@ def fares() -> list[Fare]:
 
     Takes STANDS_S when one stands still, and less when all move.
     """
-    unread = _unread()
+    unread = unassigned()
     before = progress()
-    ends = _ends()  # after the first look: of a log that only grows, no position read before is beyond its end
+    ends = topics_ends()  # after the first look: of a log that only grows, no position read before is beyond its end
     after = _until_moved(before, ends)
+    lag_s = lags_s(after, ends)
     with_parked = [name for name, at in after.items() if any(each.parked for each in at.values())]
     parked = Desk().aggregates(with_parked) if with_parked else []
     mixed = {consumer_id(rebuildable()[name]) for name in changed()}
@@ -88,6 +94,7 @@ def fares() -> list[Fare]:
             (ends[consumer.topic], before[name], after[name]),
             [place.partition for place in unread[feed] if place.topic == consumer.topic],
             [one for one in parked if one.lane.consumer == name],
+            lag_s=lag_s[name],
             is_mixed=name in mixed,
         )
         for feed, (mine, _) in feeds().items()
@@ -102,6 +109,7 @@ def fare(
     unread: Iterable[int],
     parked: Iterable[Aggregate],
     *,
+    lag_s: float = 0.0,
     is_mixed: bool = False,
 ) -> Fare:
     """One consumer, by the ends of its topic, and its progress right before that and some time later."""
@@ -115,6 +123,7 @@ def fare(
     return Fare(
         name,
         sum(max(0, end - after[p].position) for p, end in ends.items()),
+        lag_s,
         sum(sum(at.parked.values()) for at in after.values()),
         tuple(stands),
         tuple(stopped),
@@ -150,14 +159,42 @@ def _troubles(each: Fare) -> Iterator[Trouble]:
         yield Trouble(f"what {each.name} has parked", why, each.since, still=False)
 
 
-def _ends() -> dict[str, dict[int, int]]:
+def lags_s(positions: Positions, ends: Mapping[str, Mapping[int, int]]) -> dict[str, float]:
+    """By consumer, the age in seconds of the oldest event that it has not come to; 0 when it has come to all.
+
+    Infinite when its topic does not have that event any more.
+    """
+    now = datetime.now(UTC)
+    wanted = {
+        name: [
+            At(Place(topic, partition), at.position)
+            for topic in [_topics()[name]]
+            for partition, at in mine.items()
+            if at.position < ends[topic][partition]
+        ]
+        for name, mine in positions.items()
+    }
+    found = moments(settings.kafka(), {at for mine in wanted.values() for at in mine})
+    return {name: max((_age_s(found.get(at), now) for at in mine), default=0.0) for name, mine in wanted.items()}
+
+
+def _age_s(moment: datetime | None, now: datetime) -> float:
+    return max(0.0, (now - moment).total_seconds()) if moment else math.inf
+
+
+def _topics() -> dict[str, Topic]:
+    return {consumer_id(consumer): consumer.topic for consumer in consumers()}
+
+
+def topics_ends() -> dict[str, dict[int, int]]:
+    """By topic and partition, the offset that the next event gets."""
     kafka = admin_client(settings.kafka())
     return {topic: topic_ends(kafka, topic) for topic in topics()}
 
 
 def _until_moved(before: Positions, ends: Mapping[str, Mapping[int, int]]) -> Positions:
     """Looks again until every partition that lags has moved, for STANDS_S at most: each look costs the stores some."""
-    topic_of = {consumer_id(consumer): consumer.topic for consumer in consumers()}
+    topic_of = _topics()
     lagging = {
         (name, partition): at.position
         for name, partitions in before.items()
@@ -173,7 +210,7 @@ def _until_moved(before: Positions, ends: Mapping[str, Mapping[int, int]]) -> Po
     return after
 
 
-def _unread() -> dict[str, list[Place]]:
+def unassigned() -> dict[str, list[Place]]:
     """By feed, the partitions that are assigned to nobody."""
     topics_of = {name: {str(each.topic) for each in mine} for name, (mine, _) in feeds().items()}
     groups = {f"marea.{name}": name for name in topics_of}

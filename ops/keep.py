@@ -5,6 +5,7 @@ import signal
 import threading
 from functools import partial
 
+from kernel import health as probes
 from ops import answers, chores, consumers, generations, health, outboxes, relay
 from ops.chores import Chore
 
@@ -26,4 +27,5 @@ def keep() -> None:
         Chore("generations", 600, generations.sweep),
         Chore("troubles", 5, partial(health.note_troubles, looks)),
     )
+    probes.serve(chores.check)
     chores.run(work, ended)

@@ -1,6 +1,6 @@
 """How far every consumer is, read from the stores: what workers say of themselves is gone when they are."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 from confluent_kafka import KafkaException
@@ -27,14 +27,14 @@ def said(error: Exception) -> str:
 
 def progress() -> Mapping[str, Mapping[int, Progress]]:
     """By consumer, by partition. Raises what a store raises that does not answer."""
-    found = {
-        **_of_views(views().values()),
-        **_of_tables(tables().values()),
-        **_of_reactions(),
-    }
+    return {consumer: at for kind in KINDS for consumer, at in progress_of(kind).items()}
+
+
+def progress_of(kind: str) -> Mapping[str, Mapping[int, Progress]]:
+    """As `progress`, of the consumers of one kind, which are in the same store or stores."""
     return {
         consumer: {partition: at.get(partition, Progress()) for partition in range(settings.partitions())}
-        for consumer, at in found.items()
+        for consumer, at in KINDS[kind]().items()
     }
 
 
@@ -72,6 +72,14 @@ def _of_reactions() -> dict[str, dict[int, Progress]]:
             stored = stored_progress(settings.database_url(service.name), service.reactions)
             found |= _by_consumer(map(consumer_id, service.reactions), stored)
     return found
+
+
+#: By kind, where its consumers' positions are.
+KINDS: Mapping[str, Callable[[], Mapping[str, Mapping[int, Progress]]]] = {
+    "view": lambda: _of_views(views().values()),
+    "table": lambda: _of_tables(tables().values()),
+    "reaction": _of_reactions,
+}
 
 
 def _by_consumer(

@@ -123,9 +123,20 @@ def rebuild_consumer(
         if lock is None:
             raise RebuildFailed(f"{consumer.name} is being rebuilt by somebody else")
         try:
-            return _rebuild(consumer, client, lock, workers, on_progress, accept_differences=accept_differences)
+            noting = partial(_note_progress, client, consumer.name, on_progress)
+            return _rebuild(consumer, client, lock, workers, noting, accept_differences=accept_differences)
         except Overtaken as error:
             raise RebuildFailed(str(error)) from error
+
+
+def progress_key(name: str) -> str:
+    """The key in Redis of how far the rebuild of a view or table is, from 0 to 1; gone soon after the rebuild."""
+    return f"progress:{name}"
+
+
+def _note_progress(client: "Redis", name: str, on_progress: Callable[[int, int], None], done: int, total: int) -> None:
+    client.set(progress_key(name), done / max(total, 1), ex=int(LOCK_S))
+    on_progress(done, total)
 
 
 def _rebuild(

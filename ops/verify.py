@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
+from ops import history
 from ops.barrier import Barrier
 from ops.comparisons import Comparisons, Keyed, Part
 from ops.positions import parked
@@ -152,6 +153,7 @@ def verify() -> Verified:
     sides = Comparisons()
     verified = compare(sides, Barrier, lambda: sleep(PAUSE_S))
     verified.parked = parked()
+    history.note(verified)
     return verified
 
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from api.manifest import Resources, Service
-from api.orders import deadlines, reactions, store
+from api.orders import deadlines, gauges, reactions, store
 from api.orders.store import Orders
 from kernel.clock import SYSTEM
 from kernel.events import codec
@@ -39,6 +39,7 @@ SERVICE = Service(
     states=store.STATES,
     reactions=reactions.reactions(_OUTBOX, SYSTEM),
     deadlines=deadlines.deadlines(_OUTBOX),
+    gauges=gauges.GAUGES,
     settings={"PAY_BY_S": "900"},
     views=views,
     tables=tables,

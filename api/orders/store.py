@@ -66,6 +66,13 @@ FROM orders WHERE id = %s
 COPIED = "SELECT sku, to_jsonb(price)::text FROM price"
 SETTLED = "SELECT id::text, jsonb_build_object('settled', true)::text FROM orders WHERE status <> 'placed'"
 
+#: How many orders wait, and for how long the first of them has: found by their deadlines, which are few.
+UNSETTLED = f"SELECT count(*) FROM deadline WHERE name = '{PAY_BY}'"
+OLDEST_UNSETTLED = f"""
+SELECT coalesce(extract(epoch FROM now() - (SELECT placed_at FROM orders WHERE id = (
+    SELECT aggregate_id::uuid FROM deadline WHERE name = '{PAY_BY}' ORDER BY due_at LIMIT 1))), 0)
+"""
+
 #: By topic: every aggregate's id and state, ordered by id, in the shape of its view row.
 STATES: Mapping[str, str] = {
     "marea.order": """

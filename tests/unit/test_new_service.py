@@ -116,8 +116,8 @@ def test_its_consumers_are_looked_at_and_no_database_that_it_has_not(
     monkeypatch.setattr(positions, "live_progress", lambda client, view, partitions: {})
     monkeypatch.setattr(positions, "_of_tables", lambda tables: {consumer_id(table): {} for table in tables})
     monkeypatch.setattr(positions, "stored_progress", stored_progress)
-    monkeypatch.setattr(looks, "_ends", lambda: {topic: dict.fromkeys(range(PARTITIONS), 0) for topic in topics()})
-    monkeypatch.setattr(looks, "_unread", lambda: {feed: [] for feed in feeds()})
+    monkeypatch.setattr(looks, "topics_ends", lambda: {topic: dict.fromkeys(range(PARTITIONS), 0) for topic in topics()})
+    monkeypatch.setattr(looks, "unassigned", lambda: {feed: [] for feed in feeds()})
     monkeypatch.setattr(looks, "changed", list)
     assert {fare.name: fare.state for fare in looks.fares()} == {
         consumer_id(consumer): "up to date" for consumer in consumers()

@@ -236,9 +236,10 @@ class TestFares:
             return {consumer_id(each): {0: Progress(position)} for each in consumers()}
 
         monkeypatch.setattr(looks, "progress", at_the_end)
-        monkeypatch.setattr(looks, "_ends", lambda: {topic: {0: next(grown)} for topic in topics()})
-        monkeypatch.setattr(looks, "_unread", lambda: {feed: [] for feed in feeds()})
+        monkeypatch.setattr(looks, "topics_ends", lambda: {topic: {0: next(grown)} for topic in topics()})
+        monkeypatch.setattr(looks, "unassigned", lambda: {feed: [] for feed in feeds()})
         monkeypatch.setattr(looks, "changed", list)
+        monkeypatch.setattr(looks, "lags_s", lambda positions, ends: dict.fromkeys(positions, 0.0))
         monkeypatch.setattr(looks, "sleep", lambda seconds: None)
         found = fares()
         assert {each.name for each in found} == {consumer_id(each) for each in consumers()}
