@@ -33,15 +33,22 @@ Workers = Annotated[
         help="How many Faust workers there are from now on, until chosen anew; 1 at first.",
     ),
 ]
+Profile = Annotated[
+    Literal["core", "full"] | None,
+    typer.Option(
+        "--profile",
+        help="core: what carries orders. full: with Prometheus, Alertmanager and who reads all stores. Kept; core at first.",
+    ),
+]
 Quick = Annotated[bool, typer.Option("--quick", help="Just try it: windows too short for figures.")]
 
 
 @cli.command()
-def up(workers: Workers = None, port: Port = DEFAULT_PORT) -> None:
+def up(workers: Workers = None, profile: Profile = None, port: Port = DEFAULT_PORT) -> None:
     """Start the stack, or bring what runs to what the code and the settings say now."""
     from cli import stack as console
 
-    console.up(_stack(port), workers)
+    console.up(_stack(port), workers, profile)
 
 
 @cli.command()

@@ -75,6 +75,7 @@ def run(stack: Stack, orders: int, say: Callable[[Shown], None], report: Report,
     was_up = stack.supervisor.is_running()
     try:
         started = monotonic()
+        stack.use_profile("full")
         stack.up(report)
         shown = show(orders, started)
         say(shown)
@@ -129,6 +130,8 @@ def print_where_to_look(output: Console, layout: Layout) -> None:
         ("the API, to try", f"{api}/docs/"),
         ("what is scarce", f"curl '{api}/v1/stock?below=10'"),
         ("stock, live", f"curl -N {api}/v1/streams/stock"),
+        ("what is measured", f"http://{layout.address('prometheus')}/graph"),
+        ("what is wrong", f"http://{layout.address('prometheus')}/alerts"),
         ("a report", f"curl -K {curl_settings(layout)} -d '{_REPORT}'"),
     ):
         output.print(f"  [bold]{what:<16}[/bold] {where}", highlight=False, soft_wrap=True)

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from connectors.relay import RelayDown
+from local.layout import Profile
 from local.program import PortTaken, Unfit
 from local.stack import NotStarted, Report, Stack, tail
 from local.status import describe
@@ -25,10 +26,12 @@ output = Console()
 errors = Console(stderr=True)
 
 
-def up(stack: Stack, workers: int | None) -> None:
+def up(stack: Stack, workers: int | None, profile: Profile | None) -> None:
     """Starts the stack, showing what becomes ready."""
     if workers:
         stack.use_workers(workers)
+    if profile:
+        stack.use_profile(profile)
     _bring_up(stack, stack.up)
 
 

@@ -7,6 +7,7 @@ import secrets
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Literal
 
 from api.services import service, services
 
@@ -34,9 +35,23 @@ _OFFSETS = {
     "registry": 56,
     "registry-management": 57,
     "clickhouse": 58,
+    "prometheus": 59,
+    "alertmanager": 60,
+    "postgresql-exporter": 61,
+    "redis-exporter": 62,
+    "nginx-exporter": 63,
+    "nginx-status": 64,
+    "kafka-exporter": 65,
+    "connect-exporter": 66,
+    "observer": 67,
+    "keep": 68,
+    **{f"worker-{number}": 69 + number for number in range(1, PARTITIONS + 1)},
     "supervisor": 90,
 }
-_SECRETS = ("admin", "debezium", "registry", "redis", "clickhouse", "supervisor")
+_SECRETS = ("admin", "debezium", "registry", "redis", "clickhouse", "supervisor", "exporter")
+
+#: What a stack consists of: what carries orders; or all, with those who watch it.
+Profile = Literal["core", "full"]
 
 
 class BadPort(ValueError):
@@ -97,16 +112,27 @@ class Layout:
     @property
     def workers(self) -> int:
         """How many Faust workers there are."""
-        return self._settings.get("workers", DEFAULT_WORKERS)
+        return int(self._settings.get("workers", DEFAULT_WORKERS))
 
     @property
-    def _settings(self) -> dict[str, int]:
-        kept: dict[str, int] = (
+    def profile(self) -> Profile:
+        """Whether there are those who watch, too."""
+        profile: Profile = self._settings.get("profile", "core")
+        return profile
+
+    @property
+    def alerts_after_s(self) -> int | None:
+        """For how long something has to last before there is an alert; None when the rules say so."""
+        return self._settings.get("alerts_after_s")
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        kept: dict[str, Any] = (
             json.loads(self.settings_file.read_text()) if self.settings_file.exists() else {}
         )
         return kept
 
-    def keep_setting(self, name: str, value: int) -> None:
+    def keep_setting(self, name: str, value: int | str | None) -> None:
         """Keeps a choice."""
         self.make_folders()
         self.settings_file.write_text(json.dumps(self._settings | {name: value}) + "\n")

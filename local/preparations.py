@@ -60,6 +60,9 @@ def prepare_server(layout: Layout) -> None:
     with admin(layout.database_url("admin", "postgres")) as cursor:
         cursor.execute("REVOKE ALL ON DATABASE postgres, template1 FROM PUBLIC")
         make_role(cursor, "registry", layout.secrets["registry"])
+        make_role(cursor, "exporter", layout.secrets["exporter"])
+        cursor.execute("GRANT pg_monitor TO exporter")
+        cursor.execute("GRANT CONNECT ON DATABASE postgres TO exporter")
         make_database(cursor, "registry", owner="registry")
 
 

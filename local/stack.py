@@ -21,7 +21,7 @@ from tenacity import (
     wait_fixed,
 )
 
-from local.layout import ROOT, Layout
+from local.layout import ROOT, Layout, Profile
 from local.preparations import Preparation, preparations
 from local.processes import tree
 from local.program import READY_TIMEOUT_S, NotReady, Program, Unfit, check_port_free
@@ -96,6 +96,11 @@ class Stack:
     def use_workers(self, number: int) -> None:
         """From the next `up` on there are so many Faust workers."""
         self.layout.keep_setting("workers", number)
+        self.__dict__.pop("programs", None)
+
+    def use_profile(self, profile: Profile) -> None:
+        """From the next `up` on it consists of this."""
+        self.layout.keep_setting("profile", profile)
         self.__dict__.pop("programs", None)
 
     def restart(self, name: str | None = None, report: Report = silent) -> float:

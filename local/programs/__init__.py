@@ -5,10 +5,13 @@ from local.program import Program
 from local.programs import (
     clickhouse,
     connect,
+    exporters,
     kafka,
     keep,
     nginx,
+    observer,
     postgresql,
+    prometheus,
     redis,
     registry,
     services,
@@ -18,6 +21,21 @@ from local.programs import (
 
 def programs(layout: Layout) -> tuple[Program, ...]:
     """Every program of a stack."""
+    return (*_core(layout), *_watching(layout)) if layout.profile == "full" else _core(layout)
+
+
+def _watching(layout: Layout) -> tuple[Program, ...]:
+    """Those who watch the others."""
+    return (
+        observer.program(layout),
+        *exporters.programs(layout),
+        prometheus.alertmanager(layout),
+        prometheus.program(layout),
+    )
+
+
+def _core(layout: Layout) -> tuple[Program, ...]:
+    """What carries orders."""
     return (
         postgresql.program(layout),
         redis.program(layout),

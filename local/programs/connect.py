@@ -3,7 +3,7 @@
 from connectors import worker
 from local.layout import HOST, Layout
 from local.program import Program, http_get
-from local.programs.java import JARS, java_sources, kafka_java, pinned_version, properties
+from local.programs.java import JARS, java_sources, kafka_java, pinned_version, properties, watched
 
 _HEAP_MIB = 512
 
@@ -17,7 +17,7 @@ def program(layout: Layout) -> Program:
         name="connect",
         version=f"{pinned_version('kafka')}, Debezium {pinned_version('debezium')}",
         port=layout.port_of("connect"),
-        command=kafka_java("connect", _HEAP_MIB, main, str(settings)),
+        command=kafka_java("connect", _HEAP_MIB, main, str(settings), options=watched(layout, "connect")),
         environment={worker.PASSWORD_VARIABLE: layout.secrets["debezium"]},
         files={
             settings: properties(

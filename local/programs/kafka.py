@@ -10,7 +10,7 @@ from kernel.kafka import admin_client
 from kernel.limits import MAX_RECORD_BYTES
 from local.layout import HOST, Layout
 from local.program import NotReady, Program
-from local.programs.java import java_sources, kafka_java, pinned_version, properties
+from local.programs.java import java_sources, kafka_java, pinned_version, properties, watched
 
 _HEAP_MIB = 384
 _SETTINGS = """
@@ -59,7 +59,7 @@ def program(layout: Layout) -> Program:
         name="kafka",
         version=pinned_version("kafka"),
         port=layout.port_of("kafka"),
-        command=kafka_java("kafka", _HEAP_MIB, "kafka.Kafka", str(settings)),
+        command=kafka_java("kafka", _HEAP_MIB, "kafka.Kafka", str(settings), options=watched(layout, "kafka")),
         files={settings: properties(_settings(layout))},
         prepare=lambda: _format(layout, settings),
         sources=java_sources,

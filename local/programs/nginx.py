@@ -96,6 +96,11 @@ http {{
         "~^{address}* {text}*$" "";
     }}
     server {{
+        # For the exporter: the front door has no such path.
+        listen {host}:{status_port};
+        location = /status {{ stub_status; }}
+    }}
+    server {{
         listen {host}:{port};
         merge_slashes off;
 {errors}
@@ -171,6 +176,7 @@ def configuration(layout: Layout) -> str:
         web=_web(layout),
         host=HOST,
         port=layout.port_of("nginx"),
+        status_port=layout.port_of("nginx-status"),
         max_body=_MAX_BODY,
         connections=WORKER_CONNECTIONS,
         files=WORKER_CONNECTIONS + _FILES,

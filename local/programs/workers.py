@@ -24,9 +24,11 @@ def _program(layout: Layout, name: str) -> Program:
         name=name,
         version=f"Faust {version('faust-streaming')}",
         command=(sys.executable, "-m", "faust", "-A", "streams.app", "worker", "-l", "info", "--without-web"),
-        environment=layout.environment_for(
-            "PARTITIONS", "KAFKA", "REGISTRY_URL", *urls
-        ),
+        port=layout.port_of(name),
+        environment={
+            **layout.environment_for("PARTITIONS", "KAFKA", "REGISTRY_URL", *urls),
+            "MAREA_METRICS_ADDRESS": layout.address(name),
+        },
         sources=lambda: python_sources("streams.app", *manifests()),
         after=("migrations", "schemas", "topics", "redis", "clickhouse"),
         check=lambda: _check(layout),

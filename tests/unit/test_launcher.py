@@ -12,7 +12,10 @@ from local.layout import ROOT
 #: What it calls. There is no apt-get among it, no sudo, and no Python.
 TOOLS = "bash cmp dirname env flock mkdir readlink rm".split()
 #: What the stack needs beside Python; never started here.
-SERVERS = ("redis-server", "nginx")
+SERVERS = (
+    *("redis-server", "nginx", "prometheus", "prometheus-alertmanager"),
+    *(f"prometheus-{store}-exporter" for store in ("postgres", "redis", "nginx")),
+)
 PINS = ("requirements.txt", "requirements-uv.txt", "connectors/jars.sha256")
 #: A Python that takes itself for one of another version, and can make no environments.
 PYTHON = f"""
