@@ -93,6 +93,14 @@ def status(
 
 
 @cli.command()
+def top(port: Port = DEFAULT_PORT) -> None:
+    """Show what `status` shows, live, until Ctrl-C."""
+    from cli import stack as console
+
+    console.top(_stack(port))
+
+
+@cli.command()
 def logs(
     name: Annotated[str, typer.Argument(help="A program, as `status` names it.")],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the log grows.")] = False,

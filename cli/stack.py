@@ -1,13 +1,13 @@
 """What the commands of the stack print."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, TypeVar
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+from rich.console import Console, RenderableType
 from rich.table import Column, Table
+from rich.text import Text
 
 from connectors.relay import RelayDown
 from local.layout import Profile
@@ -54,11 +54,16 @@ def reset(stack: Stack) -> None:
 
 def status(stack: Stack, *, check: bool, as_json: bool) -> None:
     """Prints whether anything stands still, and every program's state; with `check`, exits 1 if anything does."""
-    console.tell(describe(stack), _show, check=check, as_json=as_json)
+    console.tell(describe(stack), _picture, check=check, as_json=as_json)
 
 
-def _show(found: dict[str, Any]) -> None:
-    console.show_verdict(found)
+def top(stack: Stack) -> None:
+    """What `status` prints, live."""
+    console.watch(lambda: _picture(describe(stack)))
+
+
+def _picture(found: dict[str, Any]) -> Iterator[RenderableType]:
+    yield from console.verdict(found)
     table = Table(
         "program",
         "state",
@@ -80,13 +85,13 @@ def _show(found: dict[str, Any]) -> None:
             f"{each['memory_bytes'] / _MIB:.0f}" if each["pid"] else "",
             str(each["restarts"] or ""),
         )
-    output.print(table)
+    yield table
     for name, each in found["programs"].items():
         if each["reason"]:
-            output.print(f"[yellow]{name} does not serve: {escape(each['reason'])}[/yellow]", highlight=False)
+            yield Text(f"{name} does not serve: {each['reason']}", "yellow")
     total = sum(each["memory_bytes"] for each in found["programs"].values())
-    output.print(f"{total / _MIB:.0f} MiB in all, without counting shared pages twice", highlight=False)
-    console.show_path(found)
+    yield Text(f"{total / _MIB:.0f} MiB in all, without counting shared pages twice")
+    yield from console.path(found)
 
 
 def logs(stack: Stack, name: str, *, follow: bool) -> None:

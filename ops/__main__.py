@@ -76,6 +76,14 @@ def status(check: Check = False, as_json: Json = False) -> None:
 
 
 @cli.command()
+def top() -> None:
+    """Show what `status` shows, live, until Ctrl-C."""
+    from ops import console
+
+    console.top()
+
+
+@cli.command()
 def verify(as_json: Json = False) -> None:
     """Compare PostgreSQL with every view and table; exit 1 if anything differs."""
     from ops import console

@@ -1,14 +1,17 @@
 """What `verify`, `rebuild` and `status` print, for `python -m ops` and for `marea`: text for people, or one JSON object."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
+from time import sleep
 from typing import Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.markup import escape
 from rich.table import Column, Table
+from rich.text import Text
 
 from ops.progress import Bar
 from ops.rebuild import RebuildFailed, Rebuilt, chosen
@@ -18,6 +21,11 @@ from ops.verify import Verified
 from ops.verify import verify as compare
 
 _MIB = 1024 * 1024
+#: Seconds between two looks of `top`.
+EVERY_S = 2.0
+
+#: What was found, for people.
+Picture = Callable[[dict[str, Any]], Iterable[RenderableType]]
 
 output = Console()
 
@@ -65,37 +73,58 @@ def rebuild(
 
 def status(*, check: bool, as_json: bool) -> None:
     """Prints whether anything stands still, the relays, the consumers and what is due; with `check`, exits 1 if anything does."""
-
-    def show(found: dict[str, Any]) -> None:
-        show_verdict(found)
-        show_path(found)
-
-    tell(describe(), show, check=check, as_json=as_json)
+    tell(describe(), picture, check=check, as_json=as_json)
 
 
-def tell(found: dict[str, Any], show: Callable[[dict[str, Any]], None], *, check: bool, as_json: bool) -> None:
+def top() -> None:
+    """The same, live."""
+    watch(lambda: picture(describe()))
+
+
+def picture(found: dict[str, Any]) -> Iterator[RenderableType]:
+    """What was found, for people."""
+    yield from verdict(found)
+    yield from path(found)
+
+
+def tell(found: dict[str, Any], picture: Picture, *, check: bool, as_json: bool) -> None:
     """Prints what was found as JSON, or shows it; with `check`, exits 1 if there are troubles."""
     if as_json:
         typer.echo(json.dumps(found))
     else:
-        show(found)
+        for each in picture(found):
+            output.print(each, soft_wrap=isinstance(each, Text), highlight=False)
     if check and found["troubles"]:
         raise typer.Exit(1)
 
 
-def show_verdict(found: dict[str, Any]) -> None:
+def watch(look: Callable[[], Iterable[RenderableType]]) -> None:
+    """Shows what is seen now, and again and again, until Ctrl-C. Where there is no terminal, once."""
+    try:
+        with Live(console=output, screen=output.is_terminal, auto_refresh=False) as live:
+            while True:
+                live.update(Group(*look()), refresh=True)
+                if not output.is_terminal:
+                    return
+                sleep(EVERY_S)
+    except KeyboardInterrupt:
+        return
+
+
+def verdict(found: dict[str, Any]) -> Iterator[Text]:
     """Whether anything stands still; and if several things do, each."""
     style = "red" if found["troubles"] else "green"
-    output.print(found["verdict"], style=style, markup=False, highlight=False, soft_wrap=True)
+    yield Text(found["verdict"], style)
     for trouble in found["troubles"] if len(found["troubles"]) > 1 else ():
-        output.print(f"- {trouble['sentence']}", style=style, markup=False, highlight=False, soft_wrap=True)
+        yield Text(f"- {trouble['sentence']}", style)
 
 
-def show_path(found: dict[str, Any]) -> None:
+def path(found: dict[str, Any]) -> Iterator[RenderableType]:
     """The relays, the consumers, deadlines and tasks."""
-    _show_relays(found["relays"])
-    _show_consumers(found["consumers"])
-    _show_due(found["due"])
+    yield _relays(found["relays"])
+    yield _consumers(found["consumers"])
+    if found["due"]:
+        yield _due(found["due"])
 
 
 def text(value: Any) -> str:
@@ -133,10 +162,9 @@ def _show_rebuilt(rebuilt: Mapping[str, Rebuilt]) -> None:
     output.print(table, highlight=False)
 
 
-def _show_relays(relays: list[dict[str, Any]] | str) -> None:
+def _relays(relays: list[dict[str, Any]] | str) -> RenderableType:
     if isinstance(relays, str):
-        output.print(f"relay: not known: {relays}", style="yellow", markup=False, highlight=False)
-        return
+        return Text(f"relay: not known: {relays}", "yellow")
     table = Table("relay", "state", "slot", "behind", "WAL kept", "until lost", box=None)
     for relay in relays:
         slot = relay["slot"] or {}
@@ -144,33 +172,30 @@ def _show_relays(relays: list[dict[str, Any]] | str) -> None:
         figures = ("" if size is None else f"{size / _MIB:,.1f} MiB" for size in sizes)
         reading = "missing" if not slot else "read" if slot["active"] else "not read"
         table.add_row(relay["connector"], relay["state"], f"{slot.get('wal_status', '')} {reading}".strip(), *figures)
-    output.print(table)
+    return table
 
 
-def _show_consumers(consumers: list[dict[str, Any]] | str) -> None:
+def _consumers(consumers: list[dict[str, Any]] | str) -> RenderableType:
     if isinstance(consumers, str):
-        output.print(f"consumers: not known: {consumers}", style="yellow", markup=False, highlight=False)
-        return
-    figures = (Column(name, justify="right") for name in ("behind", "parked"))
+        return Text(f"consumers: not known: {consumers}", "yellow")
+    figures = (Column(name, justify="right") for name in ("behind", "by", "parked"))
     table = Table(Column("consumer", no_wrap=True), *figures, "state", box=None)
     for each in consumers:
         stands = any(each[name] for name in ("ahead", "stopped", "stands", "unread"))
         style = "red" if stands else "yellow" if each["parked"] else "green"
-        numbers = (f"{each['lag']:,}", f"{each['parked']:,}")
+        by = "?" if each["lag_s"] is None else f"{each['lag_s']:,.1f} s" if each["lag"] else ""
+        numbers = (f"{each['lag']:,}", by, f"{each['parked']:,}")
         table.add_row(each["name"], *numbers, f"[{style}]{escape(each['state'])}[/{style}]")
-    output.print(table, highlight=False)
+    return table
 
 
-def _show_due(due: list[dict[str, Any]] | str) -> None:
+def _due(due: list[dict[str, Any]] | str) -> RenderableType:
     if isinstance(due, str):
-        output.print(f"deadlines and tasks: not known: {due}", style="yellow", markup=False, highlight=False)
-        return
-    if not due:
-        return
+        return Text(f"deadlines and tasks: not known: {due}", "yellow")
     table = Table("due", "state", Column("number", justify="right"), "first", "error", box=None)
     for each in due:
         age_s = each["age_s"]
         first = f"{age_s:,.0f} s ago" if age_s >= 0 else f"in {-age_s:,.0f} s"
         name = f"{each['what']} {each['service']}.{each['name']}"
         table.add_row(name, each["state"], f"{each['number']:,}", first, escape(each["error"] or ""))
-    output.print(table, highlight=False)
+    return table

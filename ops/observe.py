@@ -8,7 +8,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from prometheus_client.metrics_core import GaugeMetricFamily
@@ -35,13 +35,14 @@ class Look(NamedTuple):
 class Observer(Collector):
     """The last look at each source."""
 
-    def __init__(self, readings: Mapping[str, Reading]) -> None:
+    def __init__(self, readings: Mapping[str, Reading], clock: Callable[[], float] = time.time) -> None:
         self._readings = readings
+        self._clock = clock
         self._looks: dict[str, Look] = {}
 
     def look(self, name: str) -> None:
         """Reads one source. Whatever it raises is said, and is what is known: nothing."""
-        at = time.time()
+        at = self._clock()
         try:
             self._looks[name] = Look(list(self._readings[name]()), at)
         except Exception as error:  # noqa: BLE001  # whatever it is, it is said
@@ -75,7 +76,7 @@ class Observer(Collector):
             yield family
 
     def _fresh(self) -> dict[str, Look]:
-        since = time.time() - KEPT_S
+        since = self._clock() - KEPT_S
         return {name: look for name, look in list(self._looks.items()) if look.at >= since}
 
     def _repeat(self, name: str, ended: threading.Event) -> None:

@@ -35,7 +35,7 @@ MANIFEST = '''
     from flask_openapi3.openapi import OpenAPI
 
     from api.loyalty import views
-    from api.manifest import Resources, Service
+    from api.manifest import Resources, Service, gauge
     from streams.engine.consumer import Reaction
 
 

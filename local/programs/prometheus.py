@@ -7,8 +7,11 @@ from api.services import services
 from local.layout import ROOT, Layout
 from local.program import Program, http_get
 from local.programs.exporters import version_of
+from streams.feeds import feeds
 
 DEPLOY = ROOT / "deploy"
+#: What is committed for Compose.
+COMPOSE = DEPLOY / "compose" / "prometheus.yml"
 RULES = DEPLOY / "prometheus" / "rules"
 ALERTMANAGER = DEPLOY / "alertmanager.yml"
 #: Seconds between two questions, and between two looks at the rules.
@@ -21,6 +24,7 @@ _FOR, _OVER = re.compile(r"(?<=for: )\w+"), re.compile(r"(?<=\[)\d+[smh](?=\])")
 #: By job, the addresses by instance.
 Targets = Mapping[str, Mapping[str, str]]
 
+_MADE = "# Made from the manifests; anew with: python -c 'from local.programs import prometheus as p; p.write_compose()'\n"
 _SETTINGS = """\
 global:
   scrape_interval: {every_s}s
@@ -98,6 +102,23 @@ def targets(layout: Layout) -> Targets:
         "observer": {"observer": layout.address("observer")},
         **{name: {name: layout.address(f"{name}-exporter")} for name in exporters},
     }
+
+def compose_configuration() -> str:
+    """The settings for Compose, where everything of ours answers on port 8080 under its own name."""
+    found = {
+        "services": [each.name for each in services()],
+        "workers": [f"worker-{name.replace('.', '-')}" for name in feeds()],
+        "keep": ["keep"],
+        "observer": ["observer"],
+    }
+    asked = {job: {name: f"{name}:8080" for name in names} for job, names in found.items()}
+    return _MADE + configuration(asked, "/etc/prometheus/rules/*.yml", "alertmanager:9093")
+
+
+def write_compose() -> None:
+    """Writes them where Compose has them from."""
+    COMPOSE.write_text(compose_configuration())
+
 
 def hurried(rules: str, after_s: int | None) -> str:
     """The rules, with all their durations cut to this one: for tests, which can't wait for minutes."""

@@ -11,14 +11,14 @@ import pytest
 
 import api
 from api import services as found
-from api.manifest import Service
+from api.manifest import Service, gauge
 from api.services import BadManifest, check, consumers, services, topics
 from api.web.openapi import document
 from api.wsgi import create_app
 from kernel.deadlines import Deadline
 from local import layout as layouts
 from local.layout import PARTITIONS, Layout
-from local.programs import nginx
+from local.programs import nginx, prometheus
 from local.programs import services as programs
 from ops import consumers as looks
 from ops import positions
@@ -29,10 +29,12 @@ from streams.feeds import feeds
 from tests.loyalty import WITHOUT_DATABASE, write_loyalty
 
 PORT = 23_400
+GAUGE = gauge("marea_test", "What is tested.", "SELECT 1")
 WITH_DATABASE = """
         topics=("marea.points",),
         states={"marea.points": "SELECT 1"},
         reactions=(Reaction("loyalty.points", "loyalty", "marea.order", frozenset(), print, iter, ""),),
+        gauges=(gauge("marea_points_given", "Points that were given.", "SELECT 1"),),
 """
 CACHES = (found.services, found.consumers, found.views, found.tables, found.reactions)
 
@@ -125,12 +127,25 @@ def test_its_consumers_are_looked_at_and_no_database_that_it_has_not(
     assert ("loyalty" in asked) == new.has_database
 
 
+def test_it_is_scraped_and_what_it_counts_of_its_own_is_known(new: Service) -> None:
+    layout = Layout(PORT)
+    assert prometheus.targets(layout)["services"]["loyalty"] == f"127.0.0.1:{PORT + 42}"
+    composed = prometheus.compose_configuration()
+    assert '- targets: ["loyalty:8080"]\n        labels: {instance: loyalty}' in composed
+    assert ("worker-reactions-loyalty:8080" in composed) == new.has_database
+    assert ("marea_points_given" in {metric.name for metric in found.metrics()}) == new.has_database
+    [program] = [program for program in programs.programs(layout) if program.name == "loyalty"]
+    assert program.port == layout.port_of("loyalty")
+
+
 def test_it_is_served_without_a_line_more(new: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in Layout(PORT).environment.items():
         monkeypatch.setenv(name, value)
     client = create_app("loyalty").test_client()
     assert client.get("/v1/points/ada").get_json() == {"customer": "ada", "points": 0}
     assert client.get("/health/ready").get_json() == {"status": "ok"}
+    assert client.get("/health/live").get_json() == {"status": "ok"}
+    assert 'http_route="/v1/points/<customer>"' in client.get("/metrics").get_data(as_text=True)
 
 
 @pytest.mark.parametrize(
@@ -141,6 +156,7 @@ def test_it_is_served_without_a_line_more(new: Service, monkeypatch: pytest.Monk
         ({"states": {}}, "has states of"),
         ({"states": {"marea.other": "SELECT 1"}}, "has states of"),
         ({"has_database": False}, "has no database"),
+        ({"has_database": False, "topics": (), "states": {}, "reactions": (), "gauges": (GAUGE,)}, "no gauges"),
         ({"reactions": (), "deadlines": (Deadline("d", print),)}, "deadlines and no reactions"),
         ({"streams": ("elsewhere/stream",)}, "streams at elsewhere/stream"),
         ({"reactions": (Reaction("r", "other", "", frozenset(), print, iter, ""),)}, "of other"),  # type: ignore[arg-type]
@@ -152,7 +168,7 @@ def test_a_service_that_contradicts_itself_is_refused(changes: dict[str, Any], s
         check([replace(first, **changes)])
 
 
-@pytest.mark.parametrize("what", ["name", "number", "paths", "topics", "views"])
+@pytest.mark.parametrize("what", ["name", "number", "paths", "topics", "views", "gauges"])
 def test_two_services_can_not_claim_the_same(what: str) -> None:
     first, second = services()[:2]
     claimed = {what: getattr(first, what)}
@@ -160,6 +176,8 @@ def test_two_services_can_not_claim_the_same(what: str) -> None:
         claimed["reactions"] = ()
     if what == "topics":
         claimed["states"] = first.states
+    if what == "gauges":
+        first, claimed = replace(first, gauges=(GAUGE,)), {"gauges": (GAUGE,)}
     if what == "paths":
         claimed["streams"] = ()
     with pytest.raises(BadManifest, match=f"{first.name} and .* both claim the"):
