@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 
 _OBJECTIVES_S = {"view": "5", "table": "30", "reaction": "5", "saga": "30"}
+#: The names of the settings of how fresh things have to be, which all have a default.
+OBJECTIVES = tuple(f"{kind.upper()}_OBJECTIVE_S" for kind in _OBJECTIVES_S)
 
 
 class MissingSetting(LookupError):

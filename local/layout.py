@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -56,6 +57,12 @@ Profile = Literal["core", "full"]
 
 class BadPort(ValueError):
     """No stack can have this base port."""
+
+
+def chosen(names: Iterable[str]) -> dict[str, str]:
+    """Those of these settings that somebody has chosen in the environment; the others have defaults."""
+    variables = [f"MAREA_{name}" for name in names]
+    return {variable: os.environ[variable] for variable in variables if variable in os.environ}
 
 
 def databases() -> tuple[str, ...]:

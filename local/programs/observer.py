@@ -3,7 +3,8 @@
 import sys
 from importlib.metadata import version
 
-from local.layout import Layout
+from kernel.settings import OBJECTIVES
+from local.layout import Layout, chosen
 from local.program import Program, http_get
 from local.programs.keep import SETTINGS, urls_of_everything
 from local.programs.services import manifests
@@ -19,6 +20,7 @@ def program(layout: Layout) -> Program:
         command=(sys.executable, "-m", "ops", "observe"),
         environment={
             **layout.environment_for(*SETTINGS, *urls_of_everything()),
+            **chosen(OBJECTIVES),
             "MAREA_METRICS_ADDRESS": layout.address("observer"),
         },
         sources=lambda: python_sources("ops.__main__", "ops.observe", *manifests()),

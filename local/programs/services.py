@@ -1,13 +1,12 @@
 """The services: each under Granian, or, if it is of asyncio, in a process of aiohttp."""
 
-import os
 import sys
 from importlib.metadata import version
 from typing import NamedTuple
 
 from api.manifest import Service
 from api.services import services
-from local.layout import HOST, Layout
+from local.layout import HOST, Layout, chosen
 from local.program import Program, http_get
 from local.programs.nginx import WORKER_CONNECTIONS
 from local.sources import python_sources
@@ -41,7 +40,7 @@ def _program(layout: Layout, service: Service) -> Program:
         environment={
             **layout.environment_for("PARTITIONS", "KAFKA", "REGISTRY_URL", "REDIS_URL", *database),
             "MAREA_SERVICE": service.name,
-            **_own_settings(service),
+            **chosen(service.settings),
         },
         sources=lambda: python_sources(server.module, f"api.{service.name}", *manifests()),
         after=("migrations", "schemas", "topics", "redis"),
@@ -71,12 +70,6 @@ def _granian(layout: Layout, service: Service) -> _Server:
 def _aiohttp(layout: Layout, service: Service) -> _Server:
     command = ("api.aio", HOST, str(layout.port_of(service.name)))
     return _Server(f"aiohttp {version('aiohttp')}", "api.aio", command)
-
-
-def _own_settings(service: Service) -> dict[str, str]:
-    """Those of its settings that somebody has chosen; the others are as its manifest says."""
-    variables = [f"MAREA_{name}" for name in service.settings]
-    return {variable: os.environ[variable] for variable in variables if variable in os.environ}
 
 
 def _check(layout: Layout, service: str) -> None:

@@ -6,7 +6,8 @@ from importlib.metadata import version
 from confluent_kafka import KafkaException
 
 from kernel.kafka import describe_groups
-from local.layout import PARTITIONS, Layout
+from kernel.settings import OBJECTIVES
+from local.layout import PARTITIONS, Layout, chosen
 from local.program import NotReady, Program
 from local.programs.services import manifests
 from local.sources import python_sources
@@ -27,6 +28,7 @@ def _program(layout: Layout, name: str) -> Program:
         port=layout.port_of(name),
         environment={
             **layout.environment_for("PARTITIONS", "KAFKA", "REGISTRY_URL", *urls),
+            **chosen(OBJECTIVES),
             "MAREA_METRICS_ADDRESS": layout.address(name),
         },
         sources=lambda: python_sources("streams.app", *manifests()),
