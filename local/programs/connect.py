@@ -17,7 +17,7 @@ def program(layout: Layout) -> Program:
         name="connect",
         version=f"{pinned_version('kafka')}, Debezium {pinned_version('debezium')}",
         port=layout.port_of("connect"),
-        command=kafka_java("connect", _HEAP_MIB, main, str(settings), options=watched(layout, "connect")),
+        command=kafka_java("connect", _HEAP_MIB, main, str(settings), agent=watched(layout, "connect")),
         environment={worker.PASSWORD_VARIABLE: layout.secrets["debezium"]},
         files={
             settings: properties(

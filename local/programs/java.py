@@ -18,7 +18,6 @@ _LOGGING = Path(__file__).with_name("log4j2.properties")
 _OPTIONS = (
     "-XX:+UseSerialGC",
     "-XX:+ExitOnOutOfMemoryError",
-    "-XX:+AutoCreateSharedArchive",
     "-Xshare:auto",
     "-Xlog:disable",
     "--enable-native-access=ALL-UNNAMED",
@@ -39,25 +38,27 @@ def properties(text: str) -> str:
     return "".join(chr(code) if code < 128 else f"\\u{code:04x}" for code in codes)  # noqa: PLR2004  ASCII
 
 
-def java(name: str, heap_mib: int, *arguments: str) -> tuple[str, ...]:
-    """A command for Java. The first clean stop leaves an archive of loaded classes, so later starts are faster."""
-    archive = f"-XX:SharedArchiveFile={STATE / 'jars' / f'{name}.jsa'}"
-    return (str(JAVA), f"-Xmx{heap_mib}m", archive, *_OPTIONS, *arguments)
+def java(name: str, heap_mib: int, *arguments: str, agent: Sequence[str] = ()) -> tuple[str, ...]:
+    """A command for Java. The first clean stop leaves an archive of loaded classes, so later starts are faster.
+
+    With an agent there is none: Java refuses to make one.
+    """
+    archive = ("-XX:+AutoCreateSharedArchive", f"-XX:SharedArchiveFile={STATE / 'jars' / f'{name}.jsa'}")
+    return (str(JAVA), f"-Xmx{heap_mib}m", *(agent or archive), *_OPTIONS, *arguments)
 
 
 def watched(layout: Layout, name: str) -> tuple[str, ...]:
-    """Options with which a program's JMX is told to Prometheus, where there is one: see deploy/jmx."""
+    """The agent by which a program's JMX is told to Prometheus, where that runs: see deploy/jmx."""
     if layout.profile != "full":
         return ()
     jar = JARS / f"jmx_prometheus_javaagent-{pinned_version('jmx-exporter')}.jar"
     return (f"-javaagent:{jar}={layout.address(f'{name}-exporter')}:{_JMX / f'{name}.yml'}",)
 
 
-def kafka_java(name: str, heap_mib: int, main: str, *arguments: str, options: Sequence[str] = ()) -> tuple[str, ...]:
-    """A command for a main class of Kafka's jars. With other options it has an archive of classes of its own."""
+def kafka_java(name: str, heap_mib: int, main: str, *arguments: str, agent: Sequence[str] = ()) -> tuple[str, ...]:
+    """A command for a main class of Kafka's jars."""
     logging = f"-Dlog4j2.configurationFile={_LOGGING}"
-    archive = f"{name}-watched" if options else name
-    return java(archive, heap_mib, *options, logging, "-cp", f"{KAFKA_JARS}/*", main, *arguments)
+    return java(name, heap_mib, logging, "-cp", f"{KAFKA_JARS}/*", main, *arguments, agent=agent)
 
 
 def pinned_version(name: str) -> str:

@@ -59,7 +59,7 @@ def program(layout: Layout) -> Program:
         name="kafka",
         version=pinned_version("kafka"),
         port=layout.port_of("kafka"),
-        command=kafka_java("kafka", _HEAP_MIB, "kafka.Kafka", str(settings), options=watched(layout, "kafka")),
+        command=kafka_java("kafka", _HEAP_MIB, "kafka.Kafka", str(settings), agent=watched(layout, "kafka")),
         files={settings: properties(_settings(layout))},
         prepare=lambda: _format(layout, settings),
         sources=java_sources,
