@@ -119,7 +119,8 @@ class Source:
         """Whatever there is: waiting for a full batch would cost every event that wait."""
         first = self._client.poll(wait_s)
         if first is None:
-            self._feed.signals.idle()
+            if self._assignments:  # before, there may be much to read
+                self._feed.signals.idle()
             return []
         assignments = self._assignments
         until = monotonic() + self._pace.linger_s if self._pace.linger_s else self._rested_at
