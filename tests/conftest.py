@@ -19,14 +19,15 @@ JAVA_OPTIONS = "-XX:TieredStopAtLevel=1"
 TALKERS, LOG_LINES = ("connect", "worker-1", "worker-2"), 20
 #: The files that take minutes. They come before the others on the stack, so that all processes end at about the same time.
 LONG = (
+    "test_new_code",
     "test_faults",
     "test_relay",
     "test_rebuild",
     "test_generations",
     "test_parked",
     "test_streams",
-    "test_new_code",
     "test_chaos",
+    "test_idempotency",
 )
 
 
@@ -44,10 +45,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def stack(worker_id: str) -> Iterator[Stack]:
-    """A stack that starts empty, with its settings in this process's environment; gone when the tests are over."""
+def port(worker_id: str) -> int:
+    """The base port of this process's stack; from there on it has ports for another one, too."""
     process = 0 if worker_id == "master" else int(worker_id.removeprefix("gw"))  # pytest-xdist's names
-    layout = Layout(int(os.environ.get("MAREA_PORT", DEFAULT_TEST_PORT)) + process * PORTS)
+    return int(os.environ.get("MAREA_PORT", DEFAULT_TEST_PORT)) + process * 2 * PORTS
+
+
+@pytest.fixture(scope="session")
+def stack(port: int) -> Iterator[Stack]:
+    """A stack that starts empty, with its settings in this process's environment; gone when the tests are over."""
+    layout = Layout(port)
     stack = Stack(layout)
     stack.reset()
     before = os.environ.copy()

@@ -1,11 +1,11 @@
 """The processes of a stack, to be compared: whether a program was started again."""
 
-from local.stack import Stack
+from local.supervisor import Supervisor
 
 
-def pids(stack: Stack) -> dict[str, int | None]:
+def pids(supervisor: Supervisor) -> dict[str, int | None]:
     """By program; None when it does not run."""
-    return {name: state.pid for name, state in stack.supervisor.states().items()}
+    return {name: state.pid for name, state in supervisor.states().items()}
 
 
 def differ(one: dict[str, int | None], other: dict[str, int | None]) -> set[str]:

@@ -1,4 +1,7 @@
-"""What `up` does when there is code that was not there: it is added to a copy of this one, which others run from."""
+"""What `up` does when there is code that was not there: it is added to a copy of this one, which has a stack of its own.
+
+Other stacks run from the code that is tested, and may start a program of it at any time.
+"""
 
 import json
 import os
@@ -7,21 +10,24 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from confluent_kafka.schema_registry import SchemaRegistryClient
 
 from api.services import services
 from kernel import settings
-from local.layout import ROOT, STATE
-from local.stack import Stack
+from local import layout as layouts
+from local.layout import PORTS, ROOT, STATE, Layout
+from local.supervisor import Supervisor
 from streams.engine.reader import Views
+from tests.conftest import JAVA_OPTIONS, left_behind
 from tests.loyalty import WITHOUT_DATABASE, write_loyalty
 from tests.stack.processes import differ, pids
 from tests.stack.shop import Shop, eventually
 
 #: Made of every manifest and every schema.
-MADE_OF_ALL = {"keep", "worker-1", "worker-2", *(each.name for each in services())}
+MADE_OF_ALL = {"keep", "worker-1", *(each.name for each in services())}
 NEW_VIEW = '''"""Names of products, for a test."""
 
 from collections.abc import Iterable
@@ -45,58 +51,76 @@ NEW_SCHEMA = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nothing_stays_parked() -> None:
+    """This process's own stack is not needed here."""
+
+
+class Checkout(NamedTuple):
+    """A copy of the code, and the supervisor of the stack that runs from it."""
+
+    root: Path
+    supervisor: Supervisor
+
+    def marea(self, command: str) -> None:
+        """As from a shell in its folder."""
+        environment = {**os.environ, "PYTHONPATH": str(self.root)}
+        subprocess.run([sys.executable, "-m", "cli", command], check=True, cwd=self.root, env=environment)
+
+
 @pytest.fixture(scope="module")
-def checkout(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A copy of the code, and the same stack running from it."""
-    copy = tmp_path_factory.mktemp("checkout") / "marea"
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*"))
-    (copy / STATE.name).symlink_to(STATE)
-    stack.down()
-    try:
-        marea(copy, "up")
-        yield copy
-        marea(copy, "down")
-    finally:
-        stack.up()
-
-
-def marea(checkout: Path, command: str) -> None:
-    """As from a shell in that folder."""
-    environment = {**os.environ, "PYTHONPATH": str(checkout)}
-    subprocess.run([sys.executable, "-m", "cli", command], check=True, cwd=checkout, env=environment)
+def checkout(port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    """Its stack is up, and its settings are in this process's environment."""
+    root = tmp_path_factory.mktemp("checkout") / "marea"
+    shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns(".*"))
+    state = root / STATE.name
+    state.mkdir()
+    (state / "jars").symlink_to(STATE / "jars")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layouts, "STATE", state)
+        layout = Layout(port + PORTS)
+        for name, value in {**layout.environment, "JDK_JAVA_OPTIONS": JAVA_OPTIONS}.items():
+            patch.setenv(name, value)
+        checkout = Checkout(root, Supervisor(layout))
+        try:
+            checkout.marea("up")
+            yield checkout
+        finally:
+            checkout.marea("reset")
+            assert not left_behind(layout), "processes that have outlived the stack"
 
 
 def test_a_view_that_was_added_is_filled_after_up_and_whoever_does_not_need_it_stays(
-    stack: Stack, checkout: Path
+    checkout: Checkout,
 ) -> None:
     sku = Shop().stocked("named", 1)
-    before = pids(stack)
-    (checkout / "streams" / "views" / "catalog" / "names.py").write_text(NEW_VIEW)
-    marea(checkout, "up")
-    assert differ(before, pids(stack)) == MADE_OF_ALL
+    before = pids(checkout.supervisor)
+    (checkout.root / "streams" / "views" / "catalog" / "names.py").write_text(NEW_VIEW)
+    checkout.marea("up")
+    assert differ(before, pids(checkout.supervisor)) == MADE_OF_ALL
     views = Views(settings.redis_url(), settings.partitions())
     eventually(lambda: views.get("names", sku))
 
 
 def test_a_service_and_a_schema_that_were_added_are_there_after_up_and_whoever_does_not_need_them_stays(
-    stack: Stack, checkout: Path
+    checkout: Checkout,
 ) -> None:
-    before, schemas = pids(stack), checkout / "schemas" / "loyalty"
-    write_loyalty(checkout / "api", WITHOUT_DATABASE)
+    before, schemas = pids(checkout.supervisor), checkout.root / "schemas" / "loyalty"
+    write_loyalty(checkout.root / "api", WITHOUT_DATABASE)
     schemas.mkdir()
     (schemas / "PointsGiven.avsc").write_text(json.dumps(NEW_SCHEMA))
-    marea(checkout, "up")
-    during = pids(stack)
+    checkout.marea("up")
+    during = pids(checkout.supervisor)
     assert differ(before, during) == {"loyalty", "nginx", *MADE_OF_ALL}
     assert Shop().get("/points/ada").json() == {"customer": "ada", "points": 0}
     assert "/v1/points/{customer}" in Shop().get("/openapi.json").json()["paths"]
     with SchemaRegistryClient({"url": settings.registry_url()}) as registry:
         assert "marea.points.PointsGiven" in registry.get_subjects()
 
-    shutil.rmtree(checkout / "api" / "loyalty")
+    shutil.rmtree(checkout.root / "api" / "loyalty")
     shutil.rmtree(schemas)
-    marea(checkout, "up")
-    after = pids(stack)
+    checkout.marea("up")
+    after = pids(checkout.supervisor)
     assert after.keys() == before.keys()
     assert differ(during, after) == {"loyalty", "nginx", *MADE_OF_ALL}
     assert Shop().get("/points/ada").status_code == 404

@@ -88,22 +88,22 @@ def marea(stack: Stack, *arguments: str) -> None:
 
 
 def test_a_restart_of_one_program_leaves_all_others_as_they_are(stack: Stack) -> None:
-    before = pids(stack)
+    before = pids(stack.supervisor)
     marea(stack, "restart", "catalog")
-    assert differ(before, pids(stack)) == {"catalog"}
+    assert differ(before, pids(stack.supervisor)) == {"catalog"}
     assert Shop().get("/products/unheard-of").status_code == 404, "it serves"
 
 
 def test_up_starts_again_just_what_a_changed_setting_is_for(stack: Stack) -> None:
-    before = pids(stack)
+    before = pids(stack.supervisor)
     changed, catalog = Stack(stack.layout), stack.programs["catalog"]
     environment = {**catalog.environment, "MAREA_X": "1"}
     changed.programs = {**stack.programs, "catalog": replace(catalog, environment=environment)}
     changed.up()
-    during = pids(stack)
+    during = pids(stack.supervisor)
     assert differ(before, during) == {"catalog"}
     stack.up()
-    assert differ(during, pids(stack)) == {"catalog"}
+    assert differ(during, pids(stack.supervisor)) == {"catalog"}
 
 
 def test_everything_listens_on_loopback_only(stack: Stack) -> None:
