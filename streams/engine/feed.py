@@ -225,8 +225,7 @@ class Feed:
     def _follows(self, lane: Lane, batch: Batch) -> bool:
         """Whether the lane can take the batch. One that lacks what is before it is left to the replayer."""
         if batch.start > lane.position:
-            if lane.attached:
-                self.signals.rewound(lane.id.consumer, "gap")
+            self.signals.rewound(lane.id.consumer, "gap")
             lane.attached = False
             return False
         if batch.end <= lane.position:

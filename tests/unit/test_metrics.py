@@ -1,11 +1,13 @@
 """What is counted, and how it is told to Prometheus."""
 
 import json
+import sys
 import threading
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import chain
 from time import monotonic
 from urllib.error import HTTPError
@@ -110,7 +112,9 @@ class TestHistograms:
         )
         assert ours.get_sample_value("test_seconds_count", labels) == 2 * len(values)
 
-    def test_nothing_is_lost_between_threads(self) -> None:
+    def test_nothing_is_lost_between_threads(self, request: pytest.FixtureRequest) -> None:
+        request.addfinalizer(partial(sys.setswitchinterval, sys.getswitchinterval()))
+        sys.setswitchinterval(1e-6)
         child = Histogram(TEST).labels("views")
 
         def work() -> None:
