@@ -60,15 +60,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """One of the three."""
-        match self.path:
-            case "/metrics":
-                self._answer(HTTPStatus.OK, METRICS_TYPE, exposition())
-            case "/health/live":
-                self._say(HTTPStatus.OK, OK)
-            case "/health/ready":
-                self._say_whether_ready()
-            case _:
-                self._say(HTTPStatus.NOT_FOUND, {"status": f"there are {METRICS}, {LIVE} and {READY}"})
+        if self.path == METRICS:
+            self._answer(HTTPStatus.OK, METRICS_TYPE, exposition())
+        elif self.path == LIVE:
+            self._say(HTTPStatus.OK, OK)
+        elif self.path == READY:
+            self._say_whether_ready()
+        else:
+            self._say(HTTPStatus.NOT_FOUND, {"status": f"there are {METRICS}, {LIVE} and {READY}"})
 
     def _say_whether_ready(self) -> None:
         try:
