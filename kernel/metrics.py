@@ -13,7 +13,7 @@ from threading import Lock
 from time import perf_counter
 from typing import Literal, NamedTuple, ParamSpec, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, ProcessCollector, disable_created_metrics
 from prometheus_client.metrics_core import HistogramMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
@@ -107,6 +107,9 @@ DB_DURATION = Metric(
 
 METRICS: tuple[Metric, ...] = tuple(each for each in list(globals().values()) if isinstance(each, Metric))
 
+# A series more for each counter, of which nothing is made.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
 #: What this process has counted; its own memory and CPU time, too.
 REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)
@@ -195,7 +198,10 @@ def measured(system: str, operation: str) -> Callable[[Callable[_P, _R]], Callab
     """Has the time of every call observed, as an operation of a database."""
 
     def decorate(work: Callable[_P, _R]) -> Callable[_P, _R]:
-        duration = histogram(DB_DURATION).labels(system, operation)
+        @cache
+        def duration() -> Observed:
+            """Made by the first call: a process tells nothing of what it never does."""
+            return histogram(DB_DURATION).labels(system, operation)
 
         @wraps(work)
         def timed(*args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -203,7 +209,7 @@ def measured(system: str, operation: str) -> Callable[[Callable[_P, _R]], Callab
             try:
                 return work(*args, **kwargs)
             finally:
-                duration.observe(perf_counter() - began)
+                duration().observe(perf_counter() - began)
 
         return timed
 

@@ -1,7 +1,9 @@
 """How far every consumer is, read from the stores: what workers say of themselves is gone when they are."""
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 
+from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 from confluent_kafka import KafkaException
 from psycopg2 import Error as PostgreSQLError
@@ -47,13 +49,19 @@ def parked() -> dict[str, int]:
     return {consumer: count for consumer, count in counts.items() if count}
 
 
+@cache
+def tables_client(url: str) -> Client:
+    """Opened once a process: opening one asks ClickHouse for all of its settings, and looks come every few seconds."""
+    return clickhouse.connect(url)
+
+
 def _of_views(found: Iterable[View]) -> dict[str, dict[int, Progress]]:
     client, partitions = connect_redis(settings.redis_url()), settings.partitions()
     return {consumer_id(view): live_progress(client, view.name, partitions) for view in found}
 
 
 def _of_tables(found: Iterable[Table]) -> dict[str, dict[int, Progress]]:
-    client = clickhouse.connect(settings.clickhouse_url())
+    client = tables_client(settings.clickhouse_url())
     clickhouse.prepare(client)
     tables = {consumer_id(table): table for table in found}
     live = live_generations(client, [table.name for table in tables.values()])

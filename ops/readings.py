@@ -26,11 +26,11 @@ from ops.databases import admin, admin_url, database_of, databases
 from ops.due import Waiting
 from ops.generations import rebuildable
 from ops.parked import Aggregate, Desk
-from ops.positions import progress_of
+from ops.positions import progress_of, tables_client
 from ops.rebuild import progress_key
 from ops.relay import Slot, slot_of
 from streams.engine.consumer import consumer_id
-from streams.engine.stores import Cause, Progress, clickhouse
+from streams.engine.stores import Cause, Progress
 from streams.engine.stores.clickhouse import generation_table, live_generations
 from streams.engine.stores.redis import connect as connect_redis
 
@@ -184,11 +184,11 @@ def rebuilds() -> Iterator[Sample]:
 
 def parts() -> Iterator[Sample]:
     """How many parts ClickHouse has of each reporting table's live generation, and of the engine's own tables."""
-    with clickhouse.connect(settings.clickhouse_url()) as client:
-        live = {generation_table(name, n): name for name, n in live_generations(client, list(tables())).items()}
-        for table, count in client.query(_PARTS).result_rows:
-            if table in live or not table[-1].isdigit():
-                yield Sample(metrics.CLICKHOUSE_PARTS, (str(live.get(table, table)),), count)
+    client = tables_client(settings.clickhouse_url())
+    live = {generation_table(name, n): name for name, n in live_generations(client, list(tables())).items()}
+    for table, count in client.query(_PARTS).result_rows:
+        if table in live or not table[-1].isdigit():
+            yield Sample(metrics.CLICKHOUSE_PARTS, (str(live.get(table, table)),), count)
 
 
 READINGS: Mapping[str, Reading] = {
