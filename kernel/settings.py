@@ -3,9 +3,8 @@
 import os
 from pathlib import Path
 
-_OBJECTIVES_S = {"view": "5", "table": "30", "reaction": "5", "saga": "30"}
-#: The names of the settings of how fresh things have to be, which all have a default.
-OBJECTIVES = tuple(f"{kind.upper()}_OBJECTIVE_S" for kind in _OBJECTIVES_S)
+#: By the names of the settings of how fresh things have to be, their defaults in seconds.
+OBJECTIVES = {"VIEW_OBJECTIVE_S": "5", "TABLE_OBJECTIVE_S": "30", "REACTION_OBJECTIVE_S": "5", "SAGA_OBJECTIVE_S": "30"}
 
 
 class MissingSetting(LookupError):
@@ -34,7 +33,8 @@ def metrics_address() -> str | None:
 
 def objective_s(kind: str) -> float:
     """Seconds that what is not applied yet may be old: by a view, a table, a reaction; or a process over services."""
-    return float(setting(f"{kind.upper()}_OBJECTIVE_S", _OBJECTIVES_S[kind]))
+    name = f"{kind.upper()}_OBJECTIVE_S"
+    return float(setting(name, OBJECTIVES[name]))
 
 
 def kafka() -> str:

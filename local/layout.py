@@ -107,9 +107,9 @@ class Layout:
         return Path("/run") / f"marea-{self.port}-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}"
 
     @property
-    def openapi(self) -> Path:
-        """The OpenAPI document of all services."""
-        return self.front / "web" / "v1" / "openapi.json"
+    def web(self) -> Path:
+        """The files that nginx serves: the OpenAPI document of all services, and the page to try it."""
+        return self.front / "web"
 
     @property
     def settings_file(self) -> Path:
@@ -167,12 +167,17 @@ class Layout:
         """host:port of a program or service."""
         return f"{HOST}:{self.port_of(name)}"
 
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Whoever has a password."""
+        return (*_SECRETS, *databases())
+
     @cached_property
     def secrets(self) -> dict[str, str]:
         """Passwords by role; made when first needed, and kept as long as the stack's data."""
         path = self.folder / "secrets.json"
         kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
-        missing = {*_SECRETS, *databases()} - kept.keys()
+        missing = {*self.roles} - kept.keys()
         if missing:
             kept |= {name: secrets.token_hex(16) for name in sorted(missing)}
             self.make_folders()

@@ -41,18 +41,15 @@ def preparations(layout: Layout) -> tuple[Preparation, ...]:
         Preparation("migrations", ("server",), told(migrate)),
         Preparation("topics", ("kafka",), told(make_topics)),
         Preparation("schemas", ("registry",), told(_register_schemas)),
-        Preparation("openapi", (), lambda: write_openapi(layout)),
+        Preparation("web", (), lambda: write_web(layout)),
         Preparation("relay", ("connect", "migrations", "topics"), told(register_connectors)),
     )
 
 
-def write_openapi(layout: Layout) -> None:
-    """The document that nginx serves: the services', merged."""
+def write_web(layout: Layout) -> None:
+    """The files that nginx serves, made aside: whoever puts the services together needs all that they import."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "api.web.openapi"]
-    document = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment).stdout
-    layout.openapi.parent.mkdir(parents=True, exist_ok=True)
-    layout.openapi.write_bytes(document)
+    subprocess.run([sys.executable, "-m", "api.web.files", str(layout.web)], check=True, env=environment)
 
 
 def prepare_server(layout: Layout) -> None:

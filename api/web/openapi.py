@@ -1,13 +1,9 @@
-"""One OpenAPI document of all services: `python -m api.web.openapi` prints it."""
+"""One OpenAPI document of all services."""
 
-import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import orjson
-
 from api.manifest import Resources, Service
-from api.services import services
 from api.web.described import describe, responses
 from kernel.clock import SYSTEM
 from kernel.events import codec
@@ -54,9 +50,3 @@ def _union(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             if union.setdefault(name, value) != value:
                 raise ValueError(f"two services mean different things by {name}")
     return union
-
-
-if __name__ == "__main__":
-    sys.stdout.buffer.write(
-        orjson.dumps(document(services()), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-    )

@@ -60,20 +60,23 @@ def program(layout: Layout) -> Program:
         version=pinned_version("kafka"),
         port=layout.port_of("kafka"),
         command=kafka_java("kafka", _HEAP_MIB, "kafka.Kafka", str(settings), agent=watched(layout, "kafka")),
-        files={settings: properties(_settings(layout))},
+        files={
+            settings: properties(
+                configuration(
+                    HOST, layout.port_of("kafka"), layout.port_of("kafka-controller"), layout.data("kafka")
+                )
+            )
+        },
         prepare=lambda: _format(layout, settings),
         sources=java_sources,
         check=lambda: _check(layout),
     )
 
 
-def _settings(layout: Layout) -> str:
+def configuration(host: str, port: int, controller_port: int, data: Path) -> str:
+    """The broker's properties."""
     return _SETTINGS.format(
-        host=HOST,
-        port=layout.port_of("kafka"),
-        controller_port=layout.port_of("kafka-controller"),
-        data=layout.data("kafka"),
-        max_record_bytes=MAX_RECORD_BYTES,
+        host=host, port=port, controller_port=controller_port, data=data, max_record_bytes=MAX_RECORD_BYTES
     )
 
 

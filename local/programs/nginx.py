@@ -2,14 +2,14 @@
 
 import json
 import os
-import shutil
 import subprocess
-from importlib.util import find_spec
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from api.manifest import Service
 from api.services import services
-from local.layout import HOST, Layout
+from local.layout import Layout
 from local.program import Program, http_get, numbers
 
 #: The user of root's nginx's workers, as everywhere on Debian: it may do nothing in particular.
@@ -80,12 +80,13 @@ http {{
     proxy_pass_request_headers off;
     proxy_set_header Connection "";
     # Ours, whatever a client says: no answer can lead elsewhere.
-    proxy_set_header Host "{host}:{port}";
+    proxy_set_header Host "{name}";
 {headers}
     proxy_connect_timeout 2s;
     proxy_read_timeout 15s;
     # A command is sent once: only its sender may repeat it.
     proxy_next_upstream off;
+{resolver}
 {upstreams}
     map $uri $service {{
         default "";
@@ -97,11 +98,11 @@ http {{
     }}
     server {{
         # For the exporter: the front door has no such path.
-        listen {host}:{status_port};
+        listen {status};
         location = /status {{ stub_status; }}
     }}
     server {{
-        listen {host}:{port};
+        listen {listen};
         merge_slashes off;
 {errors}
         # nginx refuses TRACE and CONNECT itself. What a path allows its service says: it is asked with one of them.
@@ -126,7 +127,7 @@ http {{
 }}
 """
 _UPSTREAM = """
-    upstream {service} {{ server {address}; keepalive 64; }}"""
+    upstream {service} {{ {server} keepalive 64; }}"""
 _LOCATION = """
         location ~ {path} {{ proxy_pass http://{service}; {check} }}"""
 _STREAM = """
@@ -149,9 +150,9 @@ def program(layout: Layout) -> Program:
         version=found,
         port=layout.port_of("nginx"),
         command=("nginx", *early_log(found), "-p", str(layout.run), "-c", str(settings)),
-        files={settings: configuration(layout)},
+        files={settings: configuration(door(layout))},
         prepare=lambda: _prepare(layout),
-        after=("openapi", "relay", *(each.name for each in services())),
+        after=("web", "relay", *(each.name for each in services())),
         check=lambda: _check(layout),
         stop_signal="QUIT",  # ends the requests that are under way first
     )
@@ -167,21 +168,57 @@ def early_log(found: str) -> tuple[str, ...]:
     return ("-e", "stderr") if numbers(found) >= _FIRST_WITH_EARLY_LOG else ()
 
 
-def configuration(layout: Layout) -> str:
-    """The settings: where each service is, and which paths are whose."""
-    return _SETTINGS.format(
-        user=f"user {_USER};" if os.geteuid() == 0 else "",
+@dataclass(frozen=True)
+class Door:
+    """Where a front door is: what else differs between two of them.
+
+    `name` is host:port, by which clients know it. It listens at `listen`, for clients, and at `status`, for the exporter. It
+    keeps its process id in `run` and what it buffers in `front`, and serves the files in `web`. `server` gives nginx's words for where a service is; `resolver` says whom to
+    ask for names. `user` is that of its workers, where it is started by root.
+    """
+
+    name: str
+    listen: str
+    status: str
+    run: Path
+    front: Path
+    web: Path
+    server: Callable[[str], str]
+    resolver: str = ""
+    user: str = ""
+
+
+def door(layout: Layout) -> Door:
+    """The local stack's."""
+    address = layout.address("nginx")
+    return Door(
+        name=address,
+        listen=address,
+        status=layout.address("nginx-status"),
         run=layout.run,
         front=layout.front,
-        web=_web(layout),
-        host=HOST,
-        port=layout.port_of("nginx"),
-        status_port=layout.port_of("nginx-status"),
+        web=layout.web,
+        server=lambda service: f"server {layout.address(service)};",
+        user=f"user {_USER};" if os.geteuid() == 0 else "",
+    )
+
+
+def configuration(door: Door) -> str:
+    """The settings: where each service is, and which paths are whose."""
+    return _SETTINGS.format(
+        user=door.user,
+        run=door.run,
+        front=door.front,
+        web=door.web,
+        name=door.name,
+        listen=door.listen,
+        status=door.status,
+        resolver=door.resolver,
         max_body=_MAX_BODY,
         connections=WORKER_CONNECTIONS,
         files=WORKER_CONNECTIONS + _FILES,
         upstreams="".join(
-            _UPSTREAM.format(service=each.name, address=layout.address(each.name)) for each in services()
+            _UPSTREAM.format(service=each.name, server=door.server(each.name)) for each in services()
         ),
         headers="\n".join(f"    proxy_set_header {name} {_value(name)};" for name in HEADERS),
         values="".join(map(_value, HEADERS)),
@@ -221,43 +258,11 @@ def _below(path: str) -> str:
     return f"^/v1/{path}(?=$|[/:])"
 
 
-def _web(layout: Layout) -> Path:
-    """The folder of the files that are served."""
-    return layout.openapi.parents[1]
-
-
 def _prepare(layout: Layout) -> None:
-    web = _web(layout)
-    shutil.copytree(_swagger(), web / "docs", dirs_exist_ok=True)
-    (web / "docs.html").write_text(_DOCS)
+    web = layout.web
     for path in (layout.front, web, *web.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)  # whatever our umask is, its workers can read them
 
 
-def _swagger() -> Path:
-    """The folder of Swagger UI's files."""
-    spec = find_spec("flask_openapi3_swagger")
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("flask_openapi3_swagger is not installed")
-    return Path(spec.origin).parent / "templates" / "swagger"
-
-
 def _check(layout: Layout) -> None:
     http_get(f"{layout.environment['MAREA_API_URL']}/v1/openapi.json")
-
-
-_DOCS = """\
-<!doctype html>
-<html lang="en">
-<head>
-  <meta charset="utf-8">
-  <title>Marea API</title>
-  <link rel="stylesheet" href="/docs/css/swagger-ui.css">
-</head>
-<body>
-  <div id="api"></div>
-  <script src="/docs/js/swagger-ui-bundle.js"></script>
-  <script>SwaggerUIBundle({url: "/v1/openapi.json", dom_id: "#api"});</script>
-</body>
-</html>
-"""

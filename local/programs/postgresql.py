@@ -20,7 +20,7 @@ hba_file = '{run}/pg_hba.conf'
 ident_file = '{run}/pg_ident.conf'
 listen_addresses = '{host}'
 port = {port}
-unix_socket_directories = ''
+unix_socket_directories = '{sockets}'
 password_encryption = 'scram-sha-256'
 max_connections = 200
 shared_buffers = '256MB'
@@ -41,8 +41,8 @@ log_checkpoints = off
 log_line_prefix = '%m [%p] %u '
 """
 _HBA = """
-host all         all      {host}/32 scram-sha-256
-host replication debezium {host}/32 scram-sha-256
+host all         all      {clients} scram-sha-256
+host replication debezium {clients} scram-sha-256
 """
 
 
@@ -57,10 +57,10 @@ def program(layout: Layout) -> Program:
         command=(f"{binaries}/postgres", "-c", f"config_file={layout.run / 'postgresql.conf'}"),
         examine=lambda: examine(data, _installed()),
         files={
-            layout.run / "postgresql.conf": _SETTINGS.format(
-                data=data, run=layout.run, host=HOST, port=layout.port_of("postgresql")
+            layout.run / "postgresql.conf": configuration(
+                data, layout.run, HOST, layout.port_of("postgresql"), sockets=""
             ),
-            layout.run / "pg_hba.conf": _HBA.format(host=HOST),
+            layout.run / "pg_hba.conf": access(f"{HOST}/32"),
             layout.run / "pg_ident.conf": "",
         },
         prepare=lambda: _prepare(layout, data),
@@ -68,6 +68,16 @@ def program(layout: Layout) -> Program:
         stop_signal="INT",  # fast: ends sessions, and shuts down cleanly
         user=_USER,
     )
+
+
+def configuration(data: Path, run: Path, host: str, port: int, sockets: str) -> str:
+    """The server's settings: where its data and its other settings are, and where it listens."""
+    return _SETTINGS.format(data=data, run=run, host=host, port=port, sockets=sockets)
+
+
+def access(clients: str) -> str:
+    """Who may connect from where: everybody with his password, and only over TCP."""
+    return _HBA.format(clients=clients)
 
 
 def _installed() -> Mapping[int, Path]:

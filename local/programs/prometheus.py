@@ -21,6 +21,15 @@ _KEPT, _KEPT_SIZE = "2d", "512MB"
 #: In a rule: for how long something has to last, and over how long it is compared.
 _FOR, _OVER = re.compile(r"(?<=for: )\w+"), re.compile(r"(?<=\[)\d+[smh](?=\])")
 
+#: Where, in Compose, the others answer: exporters at the ports that are usual for them, Java's own by their agents.
+_COMPOSE_EXPORTERS = {
+    "postgresql": "postgresql-exporter:9187",
+    "redis": "redis-exporter:9121",
+    "nginx": "nginx-exporter:9113",
+    "kafka": "kafka:8080",
+    "connect": "connect:8080",
+}
+
 #: By job, the addresses by instance.
 Targets = Mapping[str, Mapping[str, str]]
 
@@ -112,6 +121,7 @@ def compose_configuration() -> str:
         "observer": ["observer"],
     }
     asked = {job: {name: f"{name}:8080" for name in names} for job, names in found.items()}
+    asked |= {name: {name: address} for name, address in _COMPOSE_EXPORTERS.items()}
     return _MADE + configuration(asked, "/etc/prometheus/rules/*.yml", "alertmanager:9093")
 
 

@@ -1,6 +1,7 @@
 """Redis, for the views. What was acknowledged survives a kill of the process; a power cut may cost a second."""
 
 import subprocess
+from pathlib import Path
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -11,7 +12,7 @@ from local.program import NotReady, Program, at_least
 _SETTINGS = """
 bind {host}
 port {port}
-requirepass {password}
+{password}
 dir "{data}"
 appendonly yes
 appendfsync everysec
@@ -31,7 +32,14 @@ def program(layout: Layout) -> Program:
         port=layout.port_of("redis"),
         command=("redis-server", str(settings)),
         examine=lambda: at_least("Redis", found, (6, 2), "for ZRANGE BYSCORE and COPY"),
-        files={settings: _settings(layout)},
+        files={
+            settings: configuration(
+                HOST,
+                layout.port_of("redis"),
+                f"requirepass {layout.secrets['redis']}",
+                layout.data("redis"),
+            )
+        },
         prepare=lambda: layout.data("redis").mkdir(mode=0o700, exist_ok=True),
         check=lambda: _check(layout),
     )
@@ -42,13 +50,9 @@ def _version() -> str:
     return said.partition("v=")[2].split()[0]
 
 
-def _settings(layout: Layout) -> str:
-    return _SETTINGS.format(
-        host=HOST,
-        port=layout.port_of("redis"),
-        password=layout.secrets["redis"],
-        data=layout.data("redis"),
-    )
+def configuration(host: str, port: int, password: str, data: Path) -> str:
+    """The server's settings; `password` is the one that says it, or where it is."""
+    return _SETTINGS.format(host=host, port=port, password=password, data=data)
 
 
 def _check(layout: Layout) -> None:

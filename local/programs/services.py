@@ -27,7 +27,7 @@ def manifests() -> tuple[str, ...]:
 
 def _program(layout: Layout, service: Service) -> Program:
     database = (f"{service.name.upper()}_DATABASE_URL",) if service.has_database else ()
-    server = _aiohttp(layout, service) if service.is_asyncio else _granian(layout, service)
+    server = server_of(service, HOST, layout.port_of(service.name))
     return Program(
         name=service.name,
         version=server.version,
@@ -48,28 +48,32 @@ def _program(layout: Layout, service: Service) -> Program:
     )
 
 
-class _Server(NamedTuple):
-    """What runs a service: `module` is where the service is put together."""
+class Server(NamedTuple):
+    """What runs a service: `module` is where the service is put together, `command` is Python's."""
 
     version: str
     module: str
     command: tuple[str, ...]
 
 
-def _granian(layout: Layout, service: Service) -> _Server:
+def server_of(service: Service, host: str, port: int) -> Server:
+    """What runs a service that listens at this address."""
+    return _aiohttp(host, port) if service.is_asyncio else _granian(service, host, port)
+
+
+def _granian(service: Service, host: str, port: int) -> Server:
     command = (
         *("granian", "--interface", "wsgi", "--factory", "api.wsgi:from_settings"),
-        *("--host", HOST, "--port", str(layout.port_of(service.name)), "--http", "1", "--no-ws"),
+        *("--host", host, "--port", str(port), "--http", "1", "--no-ws"),
         *("--workers", str(service.processes), "--blocking-threads", str(service.threads)),
         *("--backpressure", str(_CONNECTIONS), "--respawn-failed-workers"),
         *("--workers-kill-timeout", "5", "--log-level", "warning"),
     )
-    return _Server(f"granian {version('granian')}", "api.wsgi", command)
+    return Server(f"granian {version('granian')}", "api.wsgi", command)
 
 
-def _aiohttp(layout: Layout, service: Service) -> _Server:
-    command = ("api.aio", HOST, str(layout.port_of(service.name)))
-    return _Server(f"aiohttp {version('aiohttp')}", "api.aio", command)
+def _aiohttp(host: str, port: int) -> Server:
+    return Server(f"aiohttp {version('aiohttp')}", "api.aio", ("api.aio", host, str(port)))
 
 
 def _check(layout: Layout, service: str) -> None:
