@@ -69,12 +69,13 @@ def parked(stack: Stack, arguments: Sequence[str]) -> None:
 def demo(stack: Stack, orders: int, *, once: bool, as_json: bool) -> None:
     """Shows the whole path; exits 1 if a view or table is not proven."""
     from cli import demo
+    from demo.show import Shown, print_summary
 
-    def say(shown: demo.Shown) -> None:
+    def say(shown: Shown) -> None:
         if as_json:
             typer.echo(json.dumps(shown.as_json()))
             return
-        demo.print_summary(output, shown)
+        print_summary(output, shown)
         if not once:
             demo.print_where_to_look(output, stack.layout)
             output.print("Ctrl-C ends it.")
