@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import api
 from api import services as found
@@ -17,6 +18,8 @@ from api.web.openapi import document
 from api.wsgi import create_app
 from kernel.deadlines import Deadline
 from local import layout as layouts
+from local.compose.document import document as document_of_compose
+from local.compose.files import files
 from local.layout import PARTITIONS, Layout
 from local.programs import nginx, prometheus
 from local.programs import services as programs
@@ -66,7 +69,7 @@ def test_it_is_found_by_its_folder_and_takes_nobodys_port(new: Service) -> None:
 
 
 def test_the_front_door_leads_to_it(new: Service) -> None:
-    settings = nginx.configuration(Layout(PORT))
+    settings = nginx.configuration(nginx.door(Layout(PORT)))
     assert f"upstream loyalty {{ server 127.0.0.1:{PORT + 42};" in settings
     assert "location ~ ^/v1/points(?=$|[/:]) { proxy_pass http://loyalty; if ($malformed) { return 400; } }" in settings
     assert "~^/v1/points(?=$|[/:]) loyalty;" in settings
@@ -187,3 +190,13 @@ def test_two_services_can_not_claim_the_same(what: str) -> None:
 def test_the_services_that_there_are_can_be(new: Service) -> None:
     check(services())
     assert import_module("api.loyalty.service").SERVICE is new
+
+
+def test_it_has_its_container_worker_and_secret_and_a_place_behind_the_door_of_compose(new: Service) -> None:
+    found = yaml.safe_load(document_of_compose())["services"]
+    assert found["loyalty"]["environment"]["MAREA_SERVICE"] == "loyalty"
+    assert found["nginx"]["depends_on"]["loyalty"] == {"condition": "service_healthy"}
+    assert "upstream loyalty { zone loyalty 64k; server loyalty:8080 resolve;" in files()["nginx/nginx.conf"]
+    assert ("loyalty_database_url" in found["loyalty"]["secrets"]) == new.has_database
+    assert ("worker-reactions-loyalty" in found) == new.has_database
+    assert ("put loyalty_database_url" in files()["secrets.sh"]) == new.has_database
