@@ -241,6 +241,18 @@ def deadlines(quick: Quick = False, port: Port = DEFAULT_PORT, as_json: Json = F
     console.deadlines(port + BENCH_PORTS_ABOVE, quick=quick, as_json=as_json)
 
 
+checks = typer.Typer(no_args_is_help=True, help="Checks that take long, and are not part of `test`.")
+cli.add_typer(checks, name="check")
+
+
+@checks.command()
+def compose() -> None:
+    """Run the stack in containers, on a Docker engine of its own: see docs/compose.md. Needs root, and Go."""
+    from cli import checks as console
+
+    console.compose()
+
+
 @cli.command()
 def chaos(
     minutes: Annotated[float, typer.Option("--minutes", min=0.1, help="For how long programs are hit.")] = 1.0,

@@ -1,5 +1,10 @@
-"""`marea test`: every check there is, cheapest first. The tests come last, so that their summary ends the output."""
+"""`marea test`: every check but those of `marea check`, which take long, cheapest first.
 
+The tests come last, so that their summary ends the output.
+"""
+
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -40,3 +45,12 @@ def run(pytest_arguments: Sequence[str]) -> None:
             output.print(f"{name}: {outcome} in {time.monotonic() - started_at:.0f} s", highlight=False)
     if not passed:
         raise typer.Exit(1)
+
+
+def compose() -> None:
+    """Runs the stack in containers; exits as pytest does. What goes wrong first ends it: the tests build on each other."""
+    if os.geteuid() != 0 or not shutil.which("go"):
+        typer.echo("marea: the check runs a Docker engine, and builds Compose: it needs root, and Go (go.dev)", err=True)
+        raise typer.Exit(1)
+    command = [sys.executable, "-m", "pytest", "--exitfirst", "tests/compose"]
+    raise typer.Exit(subprocess.run(command, cwd=ROOT, check=False).returncode)
