@@ -1,12 +1,16 @@
 """`python -m ops status`, `verify` and `rebuild`: what they print, and when they exit with 1."""
 
 import json
+import math
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 
 import pytest
 from psycopg2 import OperationalError
+from rich.console import Console
 from typer.testing import CliRunner
 
+from api.services import views
 from ops import console, consumers, due, health, status
 from ops import rebuild as rebuilding
 from ops.__main__ import cli
@@ -14,9 +18,13 @@ from ops.comparisons import CannotVerify
 from ops.consumers import Fare
 from ops.due import Waiting
 from ops.generations import rebuildable
-from ops.rebuild import Progress, Rebuilt
+from ops.moments import At
+from ops.rebuild import Progress as OnProgress
+from ops.rebuild import Rebuilt
 from ops.relay import Relay
 from ops.verify import Difference, Verified
+from streams.engine.batch import Place
+from streams.engine.stores import Progress
 
 
 def no_relays() -> list[Relay]:
@@ -55,6 +63,54 @@ def test_status_tells_what_is_not_known_and_the_rest(monkeypatch: pytest.MonkeyP
     found = json.loads(printed)
     assert found["relays"] == "no route"
     assert [each["name"] for each in found["consumers"]] == ["view.order"]
+
+
+@pytest.mark.parametrize(
+    ("lag_s", "as_json", "shown"), [(12.34, 12.34, "12.3 s"), (math.inf, None, "?")], ids=["known", "not in its topic"]
+)
+def test_status_tells_how_old_the_first_event_is_that_a_consumer_lacks(
+    monkeypatch: pytest.MonkeyPatch, lag_s: float, as_json: float | None, shown: str
+) -> None:
+    monkeypatch.setattr(consumers, "fares", lambda: [Fare("view.order", 7, lag_s)])
+    assert json.loads(ops("status", "--json")[1])["consumers"][0]["lag_s"] == as_json
+    [line] = [line for line in ops("status")[1].splitlines() if line.startswith(" view.order")]
+    assert shown in line
+
+
+def test_a_lag_is_as_old_as_the_oldest_event_that_is_lacked_in_any_partition(monkeypatch: pytest.MonkeyPatch) -> None:
+    topic = views()["order"].topic
+    old, new = At(Place(topic, 0), 5), At(Place(topic, 1), 9)
+    now = datetime.now(UTC)
+    asked: list[set[At]] = []
+
+    def moments(bootstrap: str, wanted: set[At]) -> dict[At, datetime]:
+        asked.append(wanted)
+        return {old: now - timedelta(seconds=60), new: now - timedelta(seconds=1)}
+
+    monkeypatch.setenv("MAREA_KAFKA", "127.0.0.1:1")
+    monkeypatch.setattr(consumers, "moments", moments)
+    at = {"view.order": {0: Progress(5), 1: Progress(9)}, "view.customer_orders": {0: Progress(8), 1: Progress(9)}}
+    lags = consumers.lags_s(at, {topic: {0: 8, 1: 10}})
+    assert asked == [{old, new}]
+    assert lags["view.order"] == pytest.approx(60, abs=5)
+    assert lags["view.customer_orders"] == pytest.approx(1, abs=5)
+
+
+def test_an_event_that_its_topic_does_not_have_any_more_is_infinitely_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    topic = views()["order"].topic
+    monkeypatch.setenv("MAREA_KAFKA", "127.0.0.1:1")
+    monkeypatch.setattr(consumers, "moments", lambda bootstrap, wanted: {})
+    assert consumers.lags_s({"view.order": {0: Progress(5)}}, {topic: {0: 8}}) == {"view.order": math.inf}
+    assert consumers.lags_s({"view.order": {0: Progress(8)}}, {topic: {0: 8}}) == {"view.order": 0.0}
+
+
+def test_top_shows_what_status_shows_and_once_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumers, "fares", lambda: [Fare("view.order", 7, 12.0, stands=(1,))])
+    monkeypatch.setattr(console, "output", Console(file=StringIO(), width=120))
+    assert ops("top")[0] == 0
+    printed = console.output.file.getvalue()  # type: ignore[attr-defined]
+    assert printed.count("view.order") == 1
+    assert "View.order stands still: 7 events behind" in printed
 
 
 def test_status_tells_deadlines_and_tasks_by_state_and_age(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +190,7 @@ class Rebuilds:
         self.differing = differing
         self.asked: list[tuple[str, int, bool]] = []
 
-    def __call__(self, name: str, workers: int, on_progress: Progress, *, accept_differences: bool) -> Rebuilt:
+    def __call__(self, name: str, workers: int, on_progress: OnProgress, *, accept_differences: bool) -> Rebuilt:
         self.asked.append((name, workers, accept_differences))
         return Rebuilt(10, 5.0, self.differing == 0, self.differing)
 
