@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 from flask import Response
@@ -10,17 +10,13 @@ from werkzeug.datastructures import Headers
 
 from kernel import refusals
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
-
-
 _EMPTY = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 
 
 class Reply(Response):
     """An answer whose headers are sent as they are: Werkzeug would read each of them again."""
 
-    def get_wsgi_headers(self, environ: "WSGIEnvironment") -> Headers:
+    def get_wsgi_headers(self, environ: dict[str, Any]) -> Headers:
         """Without those that say what is in the body, where there is none."""
         if self.status_code in _EMPTY:
             return super().get_wsgi_headers(environ)
