@@ -13,8 +13,6 @@ from local.stack import Stack, tail
 DEFAULT_TEST_PORT = 18000
 #: Work goes from one to the other when one dies.
 WORKERS = 2
-#: Java's quick compiler only: its programs live for minutes, and compiling well takes half of their time.
-JAVA_OPTIONS = "-XX:TieredStopAtLevel=1"
 #: Programs that say why events do not get through, and how many lines of each log a failing test shows.
 TALKERS, LOG_LINES = ("connect", "worker-1", "worker-2"), 20
 #: The files that take minutes. They come before the others on the stack, so that all processes end at about the same time.
@@ -58,7 +56,7 @@ def stack(port: int) -> Iterator[Stack]:
     stack = Stack(layout)
     stack.reset()
     before = os.environ.copy()
-    os.environ.update(layout.environment, JDK_JAVA_OPTIONS=JAVA_OPTIONS)
+    os.environ.update(layout.environment)
     try:
         stack.use_workers(WORKERS)
         stack.up()

@@ -21,7 +21,7 @@ from local import layout as layouts
 from local.layout import PORTS, ROOT, STATE, Layout
 from local.supervisor import Supervisor
 from streams.engine.reader import Views
-from tests.conftest import JAVA_OPTIONS, left_behind
+from tests.conftest import left_behind
 from tests.loyalty import WITHOUT_DATABASE, write_loyalty
 from tests.stack.processes import differ, pids
 from tests.stack.shop import Shop, eventually
@@ -79,7 +79,7 @@ def checkout(port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ch
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(layouts, "STATE", state)
         layout = Layout(port + PORTS)
-        for name, value in {**layout.environment, "JDK_JAVA_OPTIONS": JAVA_OPTIONS}.items():
+        for name, value in layout.environment.items():
             patch.setenv(name, value)
         checkout = Checkout(root, Supervisor(layout))
         try:
