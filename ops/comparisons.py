@@ -28,8 +28,11 @@ from streams.engine.stores.redis import connect as connect_redis
 Keyed = tuple[str, Row]
 
 
-_SORTING_KEY = """
-SELECT sorting_key FROM system.tables WHERE database = currentDatabase() AND name = {table:String}
+_NAMING = """
+SELECT name FROM system.columns
+WHERE database = currentDatabase() AND table = {table:String}
+    AND is_in_sorting_key AND name != 'version' AND NOT startsWith(type, 'DateTime64')
+ORDER BY position
 """
 
 
@@ -149,9 +152,8 @@ class Comparisons:
             )
 
     def _key(self, table: str) -> list[str]:
-        """The columns that name a row: what the table is sorted by, without the version, which changes."""
-        sorting_key = self._clickhouse.query(_SORTING_KEY, {"table": table}).result_rows[0][0]
-        return [column for column in sorting_key.split(", ") if column != "version"]
+        """The columns that name a row: what the table is sorted by, without its version, which changes, and times."""
+        return [name for (name,) in self._clickhouse.query(_NAMING, {"table": table}).result_rows]
 
     def _select(self, query: str, table: str) -> Iterator[Row]:
         with self._clickhouse.query_row_block_stream(query, {"table": table}) as blocks:

@@ -14,4 +14,4 @@ CREATE TABLE IF NOT EXISTS {table:Identifier} (
     _partition     UInt16,
     _offset        UInt64
 ) ENGINE = ReplacingMergeTree(version)
-ORDER BY (sku, version)
+ORDER BY (occurred_at, sku, version)

@@ -1,4 +1,5 @@
--- The product as it was when the order was placed.
+-- The product as it was when the order was placed. Sorted by time, so that what is asked of a period reads no other, and
+-- parts that were written one after the other need not be merged to fold doubles.
 CREATE TABLE IF NOT EXISTS {table:Identifier} (
     order_id         UUID,
     line             UInt32,
@@ -17,4 +18,4 @@ CREATE TABLE IF NOT EXISTS {table:Identifier} (
     _partition       UInt16,
     _offset          UInt64
 ) ENGINE = ReplacingMergeTree(version)
-ORDER BY (order_id, line)
+ORDER BY (placed_at, order_id, line)

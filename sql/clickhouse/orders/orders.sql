@@ -13,4 +13,4 @@ CREATE TABLE IF NOT EXISTS {table:Identifier} (
     _partition  UInt16,
     _offset     UInt64
 ) ENGINE = ReplacingMergeTree(version)
-ORDER BY order_id
+ORDER BY (placed_at, order_id)
