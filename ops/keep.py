@@ -6,7 +6,7 @@ import threading
 from functools import partial
 
 from kernel import health as probes
-from ops import answers, chores, consumers, generations, health, outboxes, relay
+from ops import answers, chores, consumers, generations, health, outboxes, relay, summaries
 from ops.chores import Chore
 
 #: Seconds between looks at all consumers, which cost their stores some work.
@@ -25,6 +25,7 @@ def keep() -> None:
         Chore("relay", 5, relay.Mender().mend),
         Chore("answers", 600, answers.forget_old),
         Chore("generations", 600, generations.sweep),
+        Chore("summaries", 60, summaries.keep_summaries),
         Chore("troubles", 5, partial(health.note_troubles, looks)),
     )
     probes.serve(chores.check)
