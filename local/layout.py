@@ -201,6 +201,7 @@ class Layout:
             "MAREA_REDIS_URL": f"redis://:{password['redis']}@{self.address('redis')}/0",
             "MAREA_CLICKHOUSE_URL": f"http://marea:{password['clickhouse']}@{self.address('clickhouse')}/marea",
             "MAREA_API_URL": f"http://{self.address('nginx')}",
+            "MAREA_PROMETHEUS_URL": f"http://{self.address('prometheus')}",
             "MAREA_CONNECT_URL": f"http://{self.address('connect')}",
             "MAREA_ADMIN_DATABASE_URL": self.database_url("admin"),
             "MAREA_DEBEZIUM_PASSWORD": password["debezium"],
