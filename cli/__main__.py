@@ -1,5 +1,6 @@
 """The command line: `marea COMMAND`. Each command imports what it needs itself, so that none waits for the others'."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -171,6 +172,20 @@ def demo(
     console.demo(_stack(port), orders, once=once, as_json=as_json)
 
 
+@cli.command()
+def dashboards(
+    png: Annotated[Path, typer.Option("--png", help="The folder that gets a picture of each.", file_okay=False)],
+    since: Annotated[
+        str | None, typer.Option("--since", help="Such as now-5m; when left out, as far back as each shows at first.")
+    ] = None,
+    port: Port = DEFAULT_PORT,
+) -> None:
+    """Draw the dashboards from what their queries give on the running stack."""
+    from cli import operations as console
+
+    console.dashboards(_stack(port), png, since)
+
+
 benchmarks = typer.Typer(
     no_args_is_help=True, help="Measure, on a stack of its own, 2000 ports above the usual one."
 )
@@ -231,6 +246,14 @@ def streams(quick: Quick = False, port: Port = DEFAULT_PORT, as_json: Json = Fal
     from cli import benchmarks as console
 
     console.streams(port + BENCH_PORTS_ABOVE, quick=quick, as_json=as_json)
+
+
+@benchmarks.command(name="dashboards")
+def bench_dashboards(quick: Quick = False, port: Port = DEFAULT_PORT, as_json: Json = False) -> None:
+    """Measure how long each panel's query takes over ten million order lines."""
+    from cli import benchmarks as console
+
+    console.dashboards(port + BENCH_PORTS_ABOVE, quick=quick, as_json=as_json)
 
 
 @benchmarks.command()

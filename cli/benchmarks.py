@@ -10,6 +10,7 @@ from rich.table import Table
 
 from bench import against as against_commit
 from bench import against_peers, more_consumers
+from bench import dashboards as many_rows
 from bench import deadlines as due_deadlines
 from bench import path as whole_path
 from bench import reads as many_reads
@@ -47,6 +48,11 @@ def against(commit: str, port: int, runs: int, *, quick: bool, as_json: bool) ->
 def consumers(port: int, *, quick: bool, as_json: bool) -> None:
     """Measures the path with more views."""
     _print(_catching(lambda: more_consumers.measure(port, quick=quick)), as_json=as_json)
+
+
+def dashboards(port: int, *, quick: bool, as_json: bool) -> None:
+    """Measures the queries of the dashboards."""
+    _print(_catching(lambda: many_rows.measure(port, quick=quick)), as_json=as_json)
 
 
 def deadlines(port: int, *, quick: bool, as_json: bool) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import typer
@@ -50,6 +51,31 @@ def rebuild(
         console.rebuild(
             name, workers, only_changed=only_changed, accept_differences=accept_differences, as_json=as_json
         )
+
+    _do(stack, work)
+
+
+def dashboards(stack: Stack, folder: Path, since: str | None) -> None:
+    """Draws every dashboard, and says which panels have no data."""
+    from dashboards.every import DASHBOARDS
+    from dashboards.pictures import draw
+    from dashboards.queries import Sources, period_of
+    from kernel import settings
+    from streams.engine.stores.clickhouse import connect
+
+    def work() -> None:
+        try:
+            period_of(DASHBOARDS[0], since=since)
+        except ValueError as error:
+            _fail(str(error))
+        folder.mkdir(parents=True, exist_ok=True)
+        with connect(settings.clickhouse_url()) as client:
+            sources = Sources(client, settings.setting("PROMETHEUS_URL"))
+            for dashboard in DASHBOARDS:
+                drawn = draw(dashboard, sources, folder, since)
+                output.print(f"{drawn.path}", highlight=False, soft_wrap=True)
+                for title, reason in drawn.empty.items():
+                    output.print(f"  no data: {title} {reason}", markup=False, highlight=False, soft_wrap=True)
 
     _do(stack, work)
 
