@@ -19,6 +19,7 @@ TALKERS, LOG_LINES = ("connect", "worker-1", "worker-2"), 20
 LONG = (
     "test_new_code",
     "test_faults",
+    "test_alerts",
     "test_relay",
     "test_rebuild",
     "test_generations",
