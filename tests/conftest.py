@@ -15,6 +15,8 @@ DEFAULT_TEST_PORT = 18000
 WORKERS = 2
 #: Programs that say why events do not get through, and how many lines of each log a failing test shows.
 TALKERS, LOG_LINES = ("connect", "worker-1", "worker-2"), 20
+#: The folders that come first.
+EARLY = ("unit", "contract")
 #: Reads all of a topic, as outsiders do: others write what is no event there.
 FIRST = "test_contract_outside"
 #: The files that take minutes. They come before the others on the stack, so that all processes end at about the same time.
@@ -33,13 +35,13 @@ LONG = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs no stack comes first, then FIRST, then what takes longest."""
+    """What needs no stack comes first, then contracts, before programs are killed, then FIRST, then what takes longest."""
     after = len(LONG)
 
     def place(item: pytest.Item) -> int:
         name = item.path.stem
-        if item.path.parent.name == "unit":
-            return -2
+        if item.path.parent.name in EARLY:
+            return EARLY.index(item.path.parent.name) - len(EARLY) - 1
         if name == FIRST:
             return -1
         return LONG.index(name) if name in LONG else after
