@@ -75,9 +75,9 @@ class Service:
     `streams` the paths below /v1 whose answers go on for as long as somebody listens.
     `topics` are those that it owns: nobody else publishes there. `states` gives, for each of them, the SQL for every
     aggregate's id and state, ordered by id, in the shape of its view row. `deadlines` are carried out by the workers that
-    have its reactions. `gauges` are for those who watch. `settings` are the names of its own settings, without MAREA_, with their defaults. `views` and
-    `tables` are packages with a module each. `create_app` gives the application; it imports what that needs, so that a
-    worker need not. It is one of WSGI (api.web.app), or, if `is_asyncio`, of aiohttp (api.web.aio), for thousands who
+    have its reactions. `gauges` are for those who watch. `settings` are the names of its own settings, without MAREA_, with
+    their defaults. `views` and `tables` are packages with a module each. `create_app` gives the application; it imports
+    what that needs, so that a worker need not. It is one of WSGI (api.web.app), or, if `is_asyncio`, of aiohttp (api.web.aio), for thousands who
     listen at once.
     A service of WSGI handles processes times threads requests at once; a quarter of the threads may wait for what a read
     has to see. Measured: one process costs two thirds of what four do, and carries no less on two cores.

@@ -1,11 +1,11 @@
 """The history of orders: one row a change of an order's state. No row is ever replaced by another one."""
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 
 from schemas import order
-from schemas.order import STATUS, OrderEvent
+from schemas.order import OrderEvent
 from streams.engine.consumer import Row
+from streams.tables.orders import orders
 
 TOPIC = order.TOPIC
 
@@ -24,35 +24,19 @@ SELECT
 FROM {table:Identifier} FINAL GROUP BY order_id
 """
 
+_STATE = ("order_id", "status", "reason", "currency", "total_minor", "line_count", "placed_at")
+
 
 def rows(event: OrderEvent) -> list[Row]:
-    data = event.data
-    reason = event.data["reason"] if event.type == "OrderRejected" or event.type == "OrderCancelled" else None
     return [
-        {
-            "order_id": event.key,
-            "version": event.version,
-            "status": STATUS[event.type],
-            "reason": reason or "",
-            "currency": data["currency"],
-            "total_minor": data["total_minor"],
-            "line_count": len(event.data["lines"]) if event.type == "OrderPlaced" else event.data["line_count"],
-            "placed_at": data["placed_at"],
-            "occurred_at": event.occurred_at,
-        }
+        {**_of(state), "version": state["version"], "occurred_at": state["updated_at"]} for state in orders.rows(event)
     ]
 
 
 def expected(states: Iterable[Row]) -> Iterator[Row]:
-    for state in states:
-        yield {
-            "order_id": state["id"],
-            "changes": state["version"],
-            "status": state["status"],
-            "reason": state["reason"] or "",
-            "currency": state["currency"],
-            "total_minor": state["total_minor"],
-            "line_count": len(state["lines"]),
-            "placed_at": datetime.fromisoformat(state["placed_at"]),
-            "updated_at": datetime.fromisoformat(state["updated_at"]),
-        }
+    for state in orders.expected(states):
+        yield {**_of(state), "changes": state["version"], "updated_at": state["updated_at"]}
+
+
+def _of(state: Row) -> Row:
+    return {name: state[name] for name in _STATE}
