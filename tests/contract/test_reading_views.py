@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import orjson
 import pytest
+from redis.exceptions import ResponseError
 
 from kernel import settings, token
 from kernel.limits import MAX_NUMBER
@@ -20,7 +21,7 @@ from streams.engine.consumer import Row, SortKey, View, consumer_id
 from streams.engine.indexes import Range, entries_of
 from streams.engine.reader import After, Views
 from streams.engine.stores import LaneId, Parked, Write
-from streams.engine.stores.redis import RedisStore, live_key
+from streams.engine.stores.redis import RedisStore, ask, live_key
 from streams.engine.stores.redis import connect as connect_redis
 from tests.events import START
 from tests.memory_services import MemoryViews
@@ -249,3 +250,22 @@ def test_what_is_parked_is_looked_through_once_a_second_and_not_with_every_look(
     with pytest.raises(Unavailable):
         subject.views.get(subject.view, other, After([Version("topic", other, 1)], wait_s=0.5))
     assert len(looked) == 1
+
+
+@pytest.mark.usefixtures("stack")
+def test_what_redis_refuses_leaves_no_answer_to_whoever_asks_next() -> None:
+    client, key = connect_redis(settings.redis_url()), f"contract-{uuid4()}"
+    client.set(key, "text")
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        ask(client, [("HGET", key, "field"), ("GET", key)])
+    assert ask(client, [("STRLEN", key), ("GET", key)]) == [4, b"text"]
+    client.delete(key)
+
+
+@pytest.mark.usefixtures("stack")
+def test_a_connection_that_redis_has_ended_is_made_anew() -> None:
+    client = connect_redis(settings.redis_url())
+    [mine] = ask(client, [("CLIENT", "ID")])
+    connect_redis(settings.redis_url()).client_kill_filter(_id=mine)
+    [anew] = ask(client, [("CLIENT", "ID")])
+    assert anew != mine
