@@ -59,7 +59,6 @@ class Containers(Layout):
         """The shell variables."""
         return {role: f"${{{role}}}" for role in self.roles}
 
-
     @property
     def profile(self) -> Profile:
         """All containers; which are started is for Compose to say."""
