@@ -54,6 +54,7 @@ _TARGET = """\
         labels: {{instance: {instance}}}
 """
 
+
 def program(layout: Layout) -> Program:
     """Prometheus."""
     settings, address = layout.run / "prometheus.yml", layout.address("prometheus")
@@ -79,6 +80,7 @@ def program(layout: Layout) -> Program:
         check=lambda: _check(address),
     )
 
+
 def alertmanager(layout: Layout) -> Program:
     """Alertmanager."""
     address = layout.address("alertmanager")
@@ -95,11 +97,13 @@ def alertmanager(layout: Layout) -> Program:
         check=lambda: _check(address),
     )
 
+
 def configuration(found: Targets, rules: str, alertmanager: str, every_s: int = _EVERY_S) -> str:
     """Prometheus' settings. An instance is named as its program is: an address says little, and may change."""
     return _SETTINGS.format(
         every_s=every_s, rules=rules, alertmanager=alertmanager, jobs="".join(_job(*each) for each in found.items())
     )
+
 
 def targets(layout: Layout) -> Targets:
     """Whom to ask on this machine."""
@@ -111,6 +115,7 @@ def targets(layout: Layout) -> Targets:
         "observer": {"observer": layout.address("observer")},
         **{name: {name: layout.address(f"{name}-exporter")} for name in exporters},
     }
+
 
 def compose_configuration() -> str:
     """The settings for Compose, where everything of ours answers on port 8080 under its own name."""
@@ -136,9 +141,11 @@ def hurried(rules: str, after_s: int | None) -> str:
         return rules
     return _OVER.sub(f"{5 * after_s}s", _FOR.sub(f"{after_s}s", rules)).replace("2e9", "2e7")
 
+
 def _job(name: str, found: Mapping[str, str]) -> str:
     each = (_TARGET.format(address=address, instance=instance) for instance, address in found.items())
     return _JOB.format(job=name, targets="".join(each))
+
 
 def _check(address: str) -> None:
     http_get(f"http://{address}/-/ready")
