@@ -1,7 +1,7 @@
 """`python -m schemas.generate`: what Python knows of each event, from its .avsc. With --check it only compares.
 
 For each folder of .avsc an __init__.py: a TypedDict for the data of each event and for each record in it, the event's
-type, the union of the topic's events, and the status that each gives its aggregate, where the .avsc says "status".
+type, and the union of the topic's events. A field with "values" has one of these texts, which have a name of their own.
 """
 
 import json
@@ -45,16 +45,17 @@ def stale() -> list[Path]:
 def _module(aggregate: str, types: list[EventType]) -> str:
     records = [json.loads(each.text) for each in types]
     names = [record["name"] for record in records]
-    classes = list(_classes(records))
+    values = list(dict.fromkeys(_values(aggregate, records)))
+    classes = list(_classes(aggregate, records))
     event = f"{aggregate.title()}Event"
     blocks = [
         f'"""Events of {aggregate}: generated from the .avsc beside this by `{COMMAND}`, not to be edited."""',
         _imports("\n".join(classes)),
+        *(["\n".join(values)] if values else []),
         *classes,
         "\n" + "\n".join(f'{name} = Event[Literal["{name}"], {name}Data]' for name in names),
         f"{event} = {' | '.join(names)}\n{event}Type = {_literal(names)}",
         f'TOPIC = Topic[{event}]("{types[0].topic}")',
-        *_statuses(aggregate.title(), {record["name"]: record.get("status") for record in records}),
     ]
     return "\n\n".join(blocks) + "\n"
 
@@ -64,13 +65,28 @@ def _imports(classes: str) -> str:
     return f"{datetime}from typing import Literal, TypedDict\n\nfrom schemas.event import Event, Topic"
 
 
-def _classes(records: Iterable[dict[str, Any]]) -> Iterator[str]:
+def _values(aggregate: str, records: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """The names of fields' possible values. Raises ValueError when one name has several."""
+    named: dict[str, str] = {}
+    for record in records:
+        for each in _nested(record):
+            owner = aggregate.title() if each is record else each["name"]
+            for field in each["fields"]:
+                if "values" in field:
+                    name, literal = owner + field["name"].title(), _literal(field["values"])
+                    if named.setdefault(name, literal) != literal:
+                        raise ValueError(f"there are two {name}, with other values each")
+                    yield f"{name} = {literal}"
+
+
+def _classes(aggregate: str, records: Iterable[dict[str, Any]]) -> Iterator[str]:
     """A TypedDict for each record, after those of which it is made."""
     made: dict[str, str] = {}
     for record in records:
         for each in _nested(record):
+            owner = aggregate.title() if each is record else each["name"]
             name = each["name"] + ("Data" if each is record else "")
-            text = _class(name, each)
+            text = _class(name, owner, each)
             if made.setdefault(name, text) != text:
                 raise ValueError(f"there are two records {name}, with other fields each")
     yield from made.values()
@@ -89,12 +105,13 @@ def _nested(schema: Any) -> Iterator[dict[str, Any]]:
             yield schema
 
 
-def _class(name: str, record: dict[str, Any]) -> str:
+def _class(name: str, owner: str, record: dict[str, Any]) -> str:
     lines = [f"\nclass {name}(TypedDict):", f'    """{record.get("doc", f"Part of {name}.")}"""', ""]
     for field in record["fields"]:
         if "doc" in field:
             lines.append(f"    #: {field['doc']}")
-        lines.append(f"    {field['name']}: {_type(field['type'])}")
+        type_ = owner + field["name"].title() if "values" in field else _type(field["type"])
+        lines.append(f"    {field['name']}: {type_}")
     return "\n".join(lines)
 
 
@@ -102,7 +119,7 @@ def _type(schema: Any) -> str:
     """The Python type of what the codec decodes. Raises ValueError."""
     if isinstance(schema, list):
         # A field's default is of the first type; in Python None comes last.
-        return " | ".join(_type(each) for each in sorted(schema, key="null".__eq__))
+        return " | ".join(_type(each) for each in sorted(schema, key=lambda each: each == "null"))
     if isinstance(schema, str) and schema in _PLAIN:
         return _PLAIN[schema]
     match schema:
@@ -117,17 +134,6 @@ def _type(schema: Any) -> str:
 
 def _literal(texts: Iterable[str]) -> str:
     return f"Literal[{', '.join(json.dumps(text) for text in dict.fromkeys(texts))}]"
-
-
-def _statuses(aggregate: str, statuses: dict[str, str | None]) -> Iterator[str]:
-    """The status of an aggregate after each of its events, if they give it one."""
-    given = {name: status for name, status in statuses.items() if status}
-    if given:
-        if len(given) < len(statuses):
-            raise ValueError(f"give every event of {aggregate} a status, or none")
-        lines = "".join(f'    "{name}": "{status}",\n' for name, status in given.items())
-        yield f"{aggregate}Status = {_literal(given.values())}"
-        yield f"STATUS: dict[{aggregate}EventType, {aggregate}Status] = {{\n{lines}}}"
 
 
 def main(arguments: list[str]) -> int:

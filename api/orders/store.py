@@ -1,25 +1,26 @@
 """Orders' SQL."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
 import orjson
 from psycopg2.extensions import cursor as Cursor
 
-from api.orders import rules
-from api.orders.rules import Order, Price
+from api.orders import exchanges, rules
+from api.orders.placing import Price
 from kernel import deadlines
+from kernel.aggregates import Aggregates, dumps, states_query
 from kernel.answers import Answer
 from kernel.deadlines import Due
 from kernel.outbox import Outbox
 from kernel.refusals import Conflict
-from schemas.event import iso_utc
+from kernel.steps import step_of
+from schemas.exchange import ExchangeEvent
 from schemas.order import OrderEvent, OrderLine, OrderPlaced
 from schemas.product import ProductEvent
 
-#: The deadline by which an order has to be answered.
-PAY_BY = "pay_by"
+#: The deadlines by which an order has to be reserved and paid for, a parcel that is held, and an exchange come back.
+PAY_BY, HOLD_BY, EXCHANGE_BY = "pay_by", "hold_by", "exchange_by"
 
 _PRICES = f"SELECT sku, {', '.join(Price._fields)} FROM price WHERE sku = ANY(%s) AND NOT archived"
 
@@ -32,60 +33,56 @@ WHERE price.version < excluded.version
 
 # A version is looked up by a subquery for each line, never by a join: the plan is made once, when there may be few prices.
 _PLACE = """
-INSERT INTO orders (id, customer_id, placed_at, currency, total_minor, lines, version, status, updated_at)
-SELECT %s::uuid, %s, %s::timestamptz, %s, %s::bigint, %s::jsonb, 1, 'placed', %s::timestamptz
+INSERT INTO orders (id, version, state, lines, notes, steps, updated_at)
+SELECT %s::uuid, 1, %s::jsonb, %s::jsonb, '{}', %s::jsonb, %s::timestamptz
 WHERE NOT EXISTS (
     SELECT FROM unnest(%s::text[], %s::bigint[]) AS seen (sku, version)
     WHERE seen.version IS DISTINCT FROM (SELECT price.version FROM price WHERE price.sku = seen.sku)
 ) RETURNING id
 """
 
-_LOCK = """
-SELECT id::text, version, status, customer_id, placed_at, currency, total_minor, jsonb_array_length(lines)
-FROM orders WHERE id = ANY(%s::text[]::uuid[]) ORDER BY id FOR UPDATE
+_LINES = "SELECT lines::text FROM orders WHERE id = %s"
+
+_ADD_EXCHANGE = """
+INSERT INTO exchange (id, version, state, notes, steps, updated_at)
+VALUES (%s::uuid, 1, %s::jsonb, '{}', %s::jsonb, %s::timestamptz) RETURNING id
 """
 
-_CHANGE = (
-    "UPDATE orders SET version = %s, status = %s, reason = %s, updated_at = %s WHERE id = %s RETURNING id"
-)
-
-_CHANGE_MANY = """
-UPDATE orders SET version = new.version, status = new.status, reason = new.reason, updated_at = new.updated_at
-FROM unnest(%s::text[]::uuid[], %s::bigint[], %s::text[], %s::text[], %s::timestamptz[])
-    AS new (id, version, status, reason, updated_at)
-WHERE orders.id = new.id
-"""
-
-_READ = """
-SELECT id::text, version, customer_id, status, reason, currency, total_minor, lines::text, placed_at,
-       updated_at
-FROM orders WHERE id = %s
-"""
-
-#: What its reactions have done: the copy of the catalog, and the orders that no longer wait.
+#: What its reactions have done: the copy of the catalog.
 COPIED = "SELECT sku, to_jsonb(price)::text FROM price"
-SETTLED = "SELECT id::text, jsonb_build_object('settled', true)::text FROM orders WHERE status <> 'placed'"
+#: The exchanges whose decision the order that gives knows; those that have failed; what each knows of its return.
+CREDITS_KNOWN = """
+SELECT given.key, jsonb_build_object('is_known', true)::text FROM orders, jsonb_each(orders.notes -> 'given') AS given
+"""
+FAILED_EXCHANGES = """
+SELECT exchange.id::text, jsonb_build_object('step', exchange.state ->> 'step')::text FROM exchange
+JOIN orders ON orders.id = (exchange.state ->> 'new_order_id')::uuid
+WHERE orders.state ->> 'status' IN ('rejected', 'undoing', 'cancelled')
+"""
+RETURNS_KNOWN = """
+SELECT id::text, jsonb_build_object('returned', notes -> 'returned' ->> 'status')::text FROM exchange WHERE notes ? 'returned'
+"""
 
 #: How many orders wait, and for how long the first of them has: found by their deadlines, which are few.
 UNSETTLED = f"SELECT count(*) FROM deadline WHERE name = '{PAY_BY}'"
 OLDEST_UNSETTLED = f"""
-SELECT coalesce(extract(epoch FROM now() - (SELECT placed_at FROM orders WHERE id = (
+SELECT coalesce(extract(epoch FROM now() - (SELECT (state ->> 'placed_at')::timestamptz FROM orders WHERE id = (
     SELECT aggregate_id::uuid FROM deadline WHERE name = '{PAY_BY}' ORDER BY due_at LIMIT 1))), 0)
 """
 
-#: By topic: every aggregate's id and state, ordered by id, in the shape of its view row.
+#: By topic: every aggregate's id and state, ordered by id. Of an order that is what its view is made of.
 STATES: Mapping[str, str] = {
-    "marea.order": """
-SELECT id::text AS id, jsonb_build_object(
-    'id', id, 'version', version, 'customer_id', customer_id, 'status', status, 'reason', reason,
-    'currency', currency, 'total_minor', total_minor, 'lines', lines,
-    'placed_at', to_char(placed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-    'updated_at', to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) AS state
-FROM orders ORDER BY orders.id
-""",
+    "marea.order": states_query("orders", "'lines', lines,"),
+    "marea.exchange": states_query("exchange"),
 }
 
 _LINE = tuple(OrderLine.__annotations__)
+
+
+def known(name: str, nothing: Any = None) -> str:
+    """What every order knows of somebody else, unless that is `nothing`."""
+    kept = f"SELECT id::text, jsonb_build_object('{name}', notes -> '{name}')::text FROM orders WHERE notes ? '{name}'"
+    return kept if nothing is None else f"{kept} AND notes -> '{name}' <> '{dumps(nothing)}'::jsonb"
 
 
 class PricesMoved(Conflict):
@@ -98,9 +95,11 @@ class PricesMoved(Conflict):
 class Orders:
     """Orders' tables, on a cursor."""
 
-    def __init__(self, cursor: Cursor, outbox: Outbox[OrderEvent]) -> None:
+    def __init__(self, cursor: Cursor, outbox: Outbox[OrderEvent | ExchangeEvent]) -> None:
         self._cursor = cursor
         self._outbox = outbox
+        self.orders: Aggregates[rules.State, Any] = Aggregates(cursor, outbox, "orders", "OrderConfirmed", _state_after)
+        self.exchanges: Aggregates[exchanges.State, Any] = Aggregates(cursor, outbox, "exchange", "ExchangeRequested")
 
     def prices(self, skus: Collection[str]) -> dict[str, Price]:
         """The prices of those products that can be ordered."""
@@ -115,73 +114,50 @@ class Orders:
         ]
         self._cursor.execute(_COPY_PRICES, (orjson.dumps(rows).decode(),))
 
-    def place(
-        self, event: OrderPlaced, pay_by: datetime, answer: Answer | None, prices: Mapping[str, Price]
-    ) -> None:
-        """Writes a new order, which waits for its answer until `pay_by`, and publishes it.
+    def place(self, event: OrderPlaced, answer: Answer | None, prices: Mapping[str, Price]) -> None:
+        """Writes a new order, which waits until its `pay_by`, and publishes it.
 
         Raises PricesMoved, having done nothing, when `prices`, by which it was decided, are not those of now.
         """
-        data = event.data
         params = (
-            data["order_id"],
-            data["customer_id"],
-            data["placed_at"],
-            data["currency"],
-            data["total_minor"],
-            orjson.dumps(data["lines"]).decode(),
+            event.key,
+            dumps(_state_after(event)),
+            orjson.dumps(event.data["lines"]).decode(),
+            dumps([step_of(event)]),
             event.occurred_at,
             list(prices),
             [price.version for price in prices.values()],
         )
-        if not self._outbox.change(self._cursor, _PLACE, params, event, answer, Due(event.key, PAY_BY, pay_by)):
+        due = Due(event.key, PAY_BY, event.data["pay_by"])
+        if not self._outbox.change(self._cursor, _PLACE, params, event, answer, due):
             raise PricesMoved
 
-    def clear_pay_by(self, order_ids: Collection[str]) -> None:
-        """The orders wait no longer; to be called before they are locked, as kernel/deadlines.py says."""
-        deadlines.clear(self._cursor, PAY_BY, order_ids)
+    def add_exchange(self, event: ExchangeEvent, by: Due, answer: Answer | None) -> None:
+        """Writes a new exchange, which has until then, and publishes it."""
+        params = (event.key, dumps(event.data), dumps([step_of(event)]), event.occurred_at)
+        self._outbox.change(self._cursor, _ADD_EXCHANGE, params, event, answer, by)
 
-    def lock(self, order_ids: Collection[str]) -> dict[str, Order]:
-        """The orders that exist, which nobody else changes before the transaction ends."""
-        self._cursor.execute(_LOCK, (list(order_ids),))
-        return {row[0]: Order(*row) for row in self._cursor.fetchall()}
+    def clear(self, name: str, ids: Collection[str]) -> None:
+        """These wait no longer; to be called before they are locked, as kernel/deadlines.py says."""
+        if ids:
+            deadlines.clear(self._cursor, name, ids)
 
-    def change(self, order: Order, event: OrderEvent, answer: Answer | None) -> None:
-        """Writes what happened to a locked order, and publishes it."""
-        self._outbox.change(self._cursor, _CHANGE, (*_changes(order, event), order.id), event, answer)
+    def set(self, dues: Collection[Due]) -> None:
+        """Sets deadlines, or moves them; before their aggregates are locked, too."""
+        for due in dues:
+            deadlines.set_deadline(self._cursor, due)
 
-    def change_many(self, changes: Collection[tuple[Order, OrderEvent]]) -> None:
-        """As `change`, for several orders, each once."""
-        if changes:
-            rows = [(order.id, *_changes(order, event)) for order, event in changes]
-            self._cursor.execute(_CHANGE_MANY, _columns(rows))
-            self._outbox.publish(self._cursor, [event for _, event in changes])
-
-    def read(self, order_id: str) -> dict[str, Any]:
-        """An order that exists, in the shape of its view row."""
-        self._cursor.execute(_READ, (order_id,))
-        row = self._cursor.fetchone()
-        assert row is not None, order_id
-        fields = ("id", "version", "customer_id", "status", "reason", "currency", "total_minor")
-        *values, lines, placed_at, updated_at = row
-        return {
-            **dict(zip(fields, values, strict=True)),
-            "lines": _lines(lines),
-            "placed_at": iso_utc(placed_at),
-            "updated_at": iso_utc(updated_at),
-        }
+    def lines(self, order_id: str) -> list[OrderLine]:
+        """The lines of an order that exists."""
+        self._cursor.execute(_LINES, (order_id,))
+        [text] = self._cursor.fetchone()
+        return _lines(text)
 
 
-def _changes(order: Order, event: OrderEvent) -> tuple[Any, ...]:
-    after = rules.evolve(order, event)
-    reason = event.data["reason"] if event.type == "OrderRejected" or event.type == "OrderCancelled" else None
-    return after.version, after.status, reason, event.occurred_at
+def _state_after(event: OrderEvent) -> rules.State:
+    return rules.evolve(event).state
 
 
 def _lines(text: str) -> list[OrderLine]:
     """Lines with their fields in the order that events have them in, which jsonb does not keep."""
     return [cast("OrderLine", {field: line[field] for field in _LINE}) for line in orjson.loads(text)]
-
-
-def _columns(rows: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)]

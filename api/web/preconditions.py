@@ -18,8 +18,8 @@ _TAG = r'(?:W/)?"[\x21\x23-\x7E\x80-\xFF]*"'
 #: "*", or entity tags with commas between.
 TAGS = rf"^(?:\*|[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*)$"
 
-#: A version as we write it: no other tag can be one of ours.
-_VERSION = re.compile(r'"([1-9][0-9]{0,15})"')
+#: A version as we write it, with those of what is shown beside it, if anything is: no other tag can be one of ours.
+_VERSION = re.compile(r'"([1-9][0-9]{0,15})(?:\.[0-9]{1,16})*"')
 
 
 class IfMatch(Headers):

@@ -38,6 +38,15 @@ def reply_row(row: bytes | None, missing: str) -> Response:
     return reply(row, headers={"ETag": etag(orjson.loads(row)["version"])})
 
 
+def reply_with(row: bytes | None, beside: Mapping[str, bytes | None], missing: str) -> Response:
+    """A view's row with rows of other views as fields of it; the versions of all make the ETag, its own first."""
+    if row is None:
+        raise refusals.Unknown(missing)
+    versions = [orjson.loads(each)["version"] if each else 0 for each in (row, *beside.values())]
+    fields = b"".join(b',"%s":%s' % (name.encode(), each or b"null") for name, each in beside.items())
+    return reply(row[:-1] + fields + b"}", headers={"ETag": f'"{".".join(map(str, versions))}"'})
+
+
 def changed(body: Any, token: str, status: HTTPStatus = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> Response:
     """The answer of a command, with the token by which reads see it."""
     return reply(body, status, {"Marea-Token": token, **(headers or {})})

@@ -4,15 +4,45 @@ from typing import Literal, TypedDict
 
 from schemas.event import Event, Topic
 
+ReservationStatus = Literal["made", "refused", "released", "consumed"]
+
+
+class ReservationLine(TypedDict):
+    """Units of one product, and what has become of them."""
+
+    sku: str
+    reserved: int
+    released: int
+    #: Units that have left the house.
+    consumed: int
+
 
 class ReservationMadeData(TypedDict):
-    """Every line of an order is reserved."""
+    """Every line of the order is promised."""
 
     order_id: str
+    status: ReservationStatus
+    #: Why, where it is not plain.
+    reason: str | None
+    #: The order's version that it answers.
+    order_version: int
+    lines: list[ReservationLine]
+
+
+class ReservationReducedData(TypedDict):
+    """Units are free again, or have left the house; or there was nothing to free."""
+
+    order_id: str
+    status: ReservationStatus
+    #: Why, where it is not plain.
+    reason: str | None
+    #: The order's version that it answers.
+    order_version: int
+    lines: list[ReservationLine]
 
 
 class Shortage(TypedDict):
-    """Of one product, in units."""
+    """A line that cannot be promised."""
 
     sku: str
     requested: int
@@ -20,33 +50,23 @@ class Shortage(TypedDict):
 
 
 class ReservationRefusedData(TypedDict):
-    """No line of an order is reserved, because at least one could not be."""
+    """The order cannot be promised as a whole."""
 
     order_id: str
-    reason: str
-    #: The lines that could not be reserved.
+    status: ReservationStatus
+    #: Why, where it is not plain.
+    reason: str | None
+    #: The order's version that it answers.
+    order_version: int
+    lines: list[ReservationLine]
     shortages: list[Shortage]
 
 
-class ReservationReleasedData(TypedDict):
-    """What was reserved for an order is free again."""
-
-    order_id: str
-
-
 ReservationMade = Event[Literal["ReservationMade"], ReservationMadeData]
+ReservationReduced = Event[Literal["ReservationReduced"], ReservationReducedData]
 ReservationRefused = Event[Literal["ReservationRefused"], ReservationRefusedData]
-ReservationReleased = Event[Literal["ReservationReleased"], ReservationReleasedData]
 
-ReservationEvent = ReservationMade | ReservationRefused | ReservationReleased
-ReservationEventType = Literal["ReservationMade", "ReservationRefused", "ReservationReleased"]
+ReservationEvent = ReservationMade | ReservationReduced | ReservationRefused
+ReservationEventType = Literal["ReservationMade", "ReservationReduced", "ReservationRefused"]
 
 TOPIC = Topic[ReservationEvent]("marea.reservation")
-
-ReservationStatus = Literal["made", "refused", "released"]
-
-STATUS: dict[ReservationEventType, ReservationStatus] = {
-    "ReservationMade": "made",
-    "ReservationRefused": "refused",
-    "ReservationReleased": "released",
-}

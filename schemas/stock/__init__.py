@@ -60,12 +60,27 @@ class StockReservedData(TypedDict):
     reserved: int
 
 
+class StockShippedData(TypedDict):
+    """Units of an order left the house."""
+
+    #: Stock keeping unit: the stock item's id.
+    sku: str
+    order_id: str
+    #: Units that left.
+    quantity: int
+    #: Units in the warehouse after this event.
+    on_hand: int
+    #: Of these, units promised to orders, after this event.
+    reserved: int
+
+
 StockAdjusted = Event[Literal["StockAdjusted"], StockAdjustedData]
 StockReceived = Event[Literal["StockReceived"], StockReceivedData]
 StockReleased = Event[Literal["StockReleased"], StockReleasedData]
 StockReserved = Event[Literal["StockReserved"], StockReservedData]
+StockShipped = Event[Literal["StockShipped"], StockShippedData]
 
-StockEvent = StockAdjusted | StockReceived | StockReleased | StockReserved
-StockEventType = Literal["StockAdjusted", "StockReceived", "StockReleased", "StockReserved"]
+StockEvent = StockAdjusted | StockReceived | StockReleased | StockReserved | StockShipped
+StockEventType = Literal["StockAdjusted", "StockReceived", "StockReleased", "StockReserved", "StockShipped"]
 
 TOPIC = Topic[StockEvent]("marea.stock")

@@ -1,10 +1,12 @@
--- What became of each order's demand for stock. `lines` is [{"sku", "quantity"}], for the release.
+-- What became of each order's demand for stock: `state` is what the last event says, `notes` what was heard of others.
+-- Version 0: not decided yet.
 CREATE TABLE reservation (
-    order_id   text PRIMARY KEY,
-    version    bigint NOT NULL CHECK (version >= 1),
-    status     text NOT NULL CHECK (status IN ('made', 'refused', 'released')),
-    lines      jsonb NOT NULL,
+    id         uuid PRIMARY KEY,
+    version    bigint NOT NULL CHECK (version >= 0),
+    state      jsonb NOT NULL,
+    notes      jsonb NOT NULL,
+    steps      jsonb NOT NULL,
     updated_at timestamptz NOT NULL
-);
+) WITH (fillfactor = 50);
 
 GRANT SELECT, INSERT, UPDATE ON reservation TO inventory;

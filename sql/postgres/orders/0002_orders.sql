@@ -1,16 +1,23 @@
--- `lines` as in OrderPlaced.
--- An order changes its status once or twice soon after it was placed: the room left in a page keeps that in it.
+-- Orders, and exchanges of units of one order for another.
+-- `state` is what the last event says; `lines` are those of OrderPlaced, which never change. `notes` are what orders have heard of
+-- others, and `steps` how it has come here. An order changes often while it is young: the room left in a page keeps that in it.
 CREATE TABLE orders (
-    id          uuid PRIMARY KEY,
-    version     bigint NOT NULL CHECK (version >= 1),
-    customer_id text NOT NULL,
-    status      text NOT NULL CHECK (status IN ('placed', 'confirmed', 'rejected', 'cancelled')),
-    reason      text,
-    currency    text NOT NULL,
-    total_minor bigint NOT NULL CHECK (total_minor >= 0),
-    lines       jsonb NOT NULL,
-    placed_at   timestamptz NOT NULL,
-    updated_at  timestamptz NOT NULL
-) WITH (fillfactor = 70);
+    id         uuid PRIMARY KEY,
+    version    bigint NOT NULL CHECK (version >= 1),
+    state      jsonb NOT NULL,
+    lines      jsonb NOT NULL,
+    notes      jsonb NOT NULL,
+    steps      jsonb NOT NULL,
+    updated_at timestamptz NOT NULL
+) WITH (fillfactor = 50);
 
-GRANT SELECT, INSERT, UPDATE ON orders TO orders;
+CREATE TABLE exchange (
+    id         uuid PRIMARY KEY,
+    version    bigint NOT NULL CHECK (version >= 1),
+    state      jsonb NOT NULL,
+    notes      jsonb NOT NULL,
+    steps      jsonb NOT NULL,
+    updated_at timestamptz NOT NULL
+);
+
+GRANT SELECT, INSERT, UPDATE ON orders, exchange TO orders;

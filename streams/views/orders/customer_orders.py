@@ -4,21 +4,22 @@ from collections.abc import Iterable, Iterator
 
 from schemas import order
 from schemas.event import iso_utc
-from schemas.order import STATUS, OrderEvent
+from schemas.order import OrderEvent
 from streams.engine.consumer import Row, SortKey
 
 TOPIC = order.TOPIC
 
-_FIELDS = ("id", "version", "status", "currency", "total_minor", "placed_at", "customer_id")
+_FIELDS = ("version", "status", "currency", "total_minor", "due_minor", "placed_at", "customer_id")
 
 
 def fold(row: Row | None, event: OrderEvent) -> Row:
     return {
         "id": event.key,
         "version": event.version,
-        "status": STATUS[event.type],
+        "status": event.data["status"],
         "currency": event.data["currency"],
         "total_minor": event.data["total_minor"],
+        "due_minor": event.data["due_minor"],
         "placed_at": iso_utc(event.data["placed_at"]),
         "customer_id": event.data["customer_id"],
     }
@@ -36,4 +37,6 @@ INDEXES = {"customer": _by_customer, "customer,status": _by_status}
 
 
 def expected(states: Iterable[Row]) -> Iterator[tuple[str, Row]]:
-    return ((state["id"], {field: state[field] for field in _FIELDS}) for state in states)
+    return (
+        (state["order_id"], {"id": state["order_id"], **{field: state[field] for field in _FIELDS}}) for state in states
+    )
