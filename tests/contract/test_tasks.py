@@ -5,7 +5,7 @@ In a database that has the services' schemas, as the role of one of them.
 
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -14,7 +14,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from kernel import tasks
 from kernel.postgres import connect
-from kernel.tasks import LONGEST_PAUSE_S, MOST_ATTEMPTS, Task
+from kernel.tasks import LONGEST_PAUSE_S, MOST_ATTEMPTS, Task, Unanswered
 from local.layout import Layout
 from ops import due
 from ops.databases import admin
@@ -24,6 +24,7 @@ from tests.events import START
 LEASE_S = 10.0
 LEASE = timedelta(seconds=LEASE_S)
 PAUSE = timedelta(seconds=LONGEST_PAUSE_S)
+SECOND = timedelta(seconds=1)
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def kind(layout: Layout) -> Iterator[str]:
     kind = f"contract-{uuid4().hex[:12]}"
     yield kind
     with admin(url) as cursor:
-        cursor.execute("DELETE FROM orders.task WHERE kind = %s", (kind,))
+        cursor.execute("DELETE FROM orders.task WHERE kind LIKE %s", (f"{kind}%",))
 
 
 def open_connection(layout: Layout) -> Connection:
@@ -50,9 +51,21 @@ def cursor(layout: Layout) -> Iterator[Cursor]:
 
 def asked(cursor: Cursor, kind: str, number: int = 1) -> list[str]:
     ids = [f"{kind}-{each}" for each in range(number)]
-    for each in ids:
-        tasks.ask(cursor, each, kind, {"amount_minor": 7}, START)
+    tasks.ask(cursor, [Task(each, kind, {"amount_minor": 7}) for each in ids], START)
     return ids
+
+
+def claim(cursor: Cursor, kind: str, now: datetime, number: int = 1, lease_s: float = LEASE_S) -> list[Task]:
+    return tasks.claim(cursor, {kind: (number, lease_s)}, now)
+
+
+def done(cursor: Cursor, task_id: str) -> bool:
+    return tasks.done(cursor, [task_id], START) == {task_id}
+
+
+def fail(cursor: Cursor, task: Task, error: str, now: datetime) -> bool:
+    failed = Unanswered(task, error, is_given_up=task.attempts >= MOST_ATTEMPTS)
+    return tasks.put_off(cursor, [failed], now) == {task.id}
 
 
 def waiting(layout: Layout, kind: str) -> list[tuple[str, int, str | None]]:
@@ -66,64 +79,64 @@ def waiting(layout: Layout, kind: str) -> list[tuple[str, int, str | None]]:
 def test_a_task_is_there_once_the_transaction_that_asks_for_it_commits(layout: Layout, kind: str, cursor: Cursor) -> None:
     with closing(open_connection(layout)) as asker, asker.cursor() as its:
         [task_id] = asked(its, kind)
-        assert tasks.claim(cursor, [kind], START, LEASE_S, 10) == []
+        assert claim(cursor, kind, START, 10) == []
         asker.commit()
-    assert tasks.claim(cursor, ["another"], START, LEASE_S, 10) == []
-    assert tasks.claim(cursor, [kind], START, LEASE_S, 10) == [Task(task_id, kind, {"amount_minor": 7}, 1)]
+    assert claim(cursor, "another", START, 10) == []
+    assert claim(cursor, kind, START, 10) == [Task(task_id, kind, {"amount_minor": 7}, 1)]
 
 
 def test_a_task_that_is_asked_for_twice_is_one_whatever_has_become_of_it(kind: str, cursor: Cursor) -> None:
     [task_id] = asked(cursor, kind)
-    tasks.ask(cursor, task_id, kind, {"amount_minor": 8}, START)
-    [task] = tasks.claim(cursor, [kind], START, LEASE_S, 10)
+    tasks.ask(cursor, [Task(task_id, kind, {"amount_minor": 8})], START)
+    [task] = claim(cursor, kind, START, 10)
     assert task.arguments == {"amount_minor": 7}
-    assert tasks.done(cursor, task_id)
+    assert done(cursor, task_id)
     asked(cursor, kind)
-    assert tasks.claim(cursor, [kind], START + LEASE, LEASE_S, 10) == []
+    assert claim(cursor, kind, START + LEASE, 10) == []
 
 
 def test_two_who_claim_at_once_share_the_tasks_and_wait_for_nobody(layout: Layout, kind: str, cursor: Cursor) -> None:
     ids = asked(cursor, kind, 4)
     with closing(open_connection(layout)) as other, other.cursor() as second:
-        first = tasks.claim(second, [kind], START, LEASE_S, 2)  # not committed yet
-        assert sorted(task.id for task in [*first, *tasks.claim(cursor, [kind], START, LEASE_S, 4)]) == ids
+        first = claim(second, kind, START, 2)  # not committed yet
+        assert sorted(task.id for task in [*first, *claim(cursor, kind, START, 4)]) == ids
 
 
 def test_a_task_is_nobody_elses_until_its_lease_runs_out(kind: str, cursor: Cursor) -> None:
     [task_id] = asked(cursor, kind)
-    assert tasks.claim(cursor, [kind], START, LEASE_S, 1)
-    assert tasks.claim(cursor, [kind], START + LEASE - timedelta(microseconds=1), LEASE_S, 1) == []
-    [again] = tasks.claim(cursor, [kind], START + LEASE, LEASE_S, 1)
+    assert claim(cursor, kind, START)
+    assert claim(cursor, kind, START + LEASE - timedelta(microseconds=1)) == []
+    [again] = claim(cursor, kind, START + LEASE)
     assert (again.id, again.attempts) == (task_id, 2)
 
 
 def test_an_answer_is_recorded_once_by_the_tasks_id_whoever_brings_it(kind: str, cursor: Cursor) -> None:
     asked(cursor, kind)
-    [late] = tasks.claim(cursor, [kind], START, LEASE_S, 1)
-    [second] = tasks.claim(cursor, [kind], START + LEASE, LEASE_S, 1)
-    assert tasks.done(cursor, late.id), "though its lease has run out"
-    assert not tasks.done(cursor, second.id)
-    tasks.failed(cursor, second, "too late", START + LEASE)
-    assert tasks.claim(cursor, [kind], START + 2 * LEASE + PAUSE, LEASE_S, 1) == []
-    assert not tasks.done(cursor, "never asked for")
+    [late] = claim(cursor, kind, START)
+    [second] = claim(cursor, kind, START + LEASE)
+    assert done(cursor, late.id), "though its lease has run out"
+    assert not done(cursor, second.id)
+    fail(cursor, second, "too late", START + LEASE)
+    assert claim(cursor, kind, START + 2 * LEASE + PAUSE) == []
+    assert not done(cursor, "never asked for")
 
 
 def test_a_failure_that_comes_late_disturbs_nobody(layout: Layout, kind: str, cursor: Cursor) -> None:
     asked(cursor, kind)
-    [late] = tasks.claim(cursor, [kind], START, LEASE_S, 1)
-    assert tasks.claim(cursor, [kind], START + LEASE, 10 * LEASE_S, 1)
-    tasks.failed(cursor, late, "timeout", START + LEASE)
-    assert tasks.claim(cursor, [kind], START + 2 * LEASE, LEASE_S, 1) == []
+    [late] = claim(cursor, kind, START)
+    assert claim(cursor, kind, START + LEASE, lease_s=10 * LEASE_S)
+    fail(cursor, late, "timeout", START + LEASE)
+    assert claim(cursor, kind, START + 2 * LEASE) == []
     assert waiting(layout, kind) == [("at work or resting", 1, None)]
 
 
 def test_a_task_that_fails_is_tried_again_after_a_pause(layout: Layout, kind: str, cursor: Cursor) -> None:
     asked(cursor, kind)
-    [task] = tasks.claim(cursor, [kind], START, LEASE_S, 1)
-    tasks.failed(cursor, task, "503", START)
-    assert tasks.claim(cursor, [kind], START, LEASE_S, 1) == []
+    [task] = claim(cursor, kind, START)
+    fail(cursor, task, "503", START)
+    assert claim(cursor, kind, START) == []
     assert waiting(layout, kind) == [("at work or resting", 1, "503")]
-    [again] = tasks.claim(cursor, [kind], START + timedelta(seconds=tasks.FIRST_PAUSE_S), LEASE_S, 1)
+    [again] = claim(cursor, kind, START + timedelta(seconds=tasks.FIRST_PAUSE_S))
     assert again.attempts == 2
 
 
@@ -133,19 +146,61 @@ def test_a_task_is_given_up_after_so_many_failures_and_a_late_answer_still_count
     asked(cursor, kind)
     now = START
     for attempt in range(1, MOST_ATTEMPTS + 1):
-        [task] = tasks.claim(cursor, [kind], now, LEASE_S, 1)
+        [task] = claim(cursor, kind, now)
         assert task.attempts == attempt
-        tasks.failed(cursor, task, "503", now)
+        fail(cursor, task, "503", now)
         now += PAUSE
-    assert tasks.claim(cursor, [kind], now, LEASE_S, 1) == []
+    assert claim(cursor, kind, now) == []
     assert waiting(layout, kind) == [("given up", 1, "503")]
-    assert tasks.done(cursor, task.id)
+    assert done(cursor, task.id)
     assert waiting(layout, kind) == []
 
 
-def test_a_task_whose_every_lease_runs_out_is_given_up(layout: Layout, kind: str, cursor: Cursor) -> None:
+def test_a_task_whose_every_lease_runs_out_is_taken_once_more_to_be_given_up(layout: Layout, kind: str, cursor: Cursor) -> None:
     asked(cursor, kind)
     for attempt in range(MOST_ATTEMPTS):
-        assert tasks.claim(cursor, [kind], START + attempt * LEASE, LEASE_S, 1)
-    assert tasks.claim(cursor, [kind], START + MOST_ATTEMPTS * LEASE, LEASE_S, 1) == []
-    assert waiting(layout, kind) == [("given up", 1, None)]
+        [task] = claim(cursor, kind, START + attempt * LEASE)
+        assert not task.is_spent
+    [spent] = claim(cursor, kind, START + MOST_ATTEMPTS * LEASE)
+    assert spent.is_spent
+    assert fail(cursor, spent, "no word", START)
+    assert claim(cursor, kind, START + MOST_ATTEMPTS * LEASE + PAUSE) == []
+    assert waiting(layout, kind) == [("given up", 1, "no word")]
+
+
+def test_a_call_that_was_not_tried_rests_and_its_attempt_does_not_count(layout: Layout, kind: str, cursor: Cursor) -> None:
+    asked(cursor, kind)
+    for attempt in range(MOST_ATTEMPTS + 2):
+        [task] = claim(cursor, kind, START + attempt * SECOND)
+        assert task.attempts == 1
+        tasks.postpone(cursor, [(task, "the breaker is open")], START + attempt * SECOND)
+        assert claim(cursor, kind, START + attempt * SECOND) == []
+    assert waiting(layout, kind) == [("at work or resting", 1, "the breaker is open")]
+
+
+def test_a_call_that_was_given_up_is_made_again_once_somebody_wants_it(kind: str, cursor: Cursor) -> None:
+    [task_id] = asked(cursor, kind)
+    assert not tasks.retry(cursor, task_id, START), "nobody has given it up"
+    [task] = claim(cursor, kind, START)
+    assert tasks.put_off(cursor, [Unanswered(task, "503", is_given_up=True)], START)
+    assert claim(cursor, kind, START + PAUSE) == []
+    assert tasks.retry(cursor, task_id, START)
+    assert [each.attempts for each in claim(cursor, kind, START)] == [1]
+    assert done(cursor, task_id)
+    assert not tasks.retry(cursor, task_id, START), "it is done"
+
+
+def test_of_each_kind_as_many_are_claimed_as_there_is_room_for(kind: str, cursor: Cursor) -> None:
+    asked(cursor, kind, 3)
+    wanted = [Task(f"{kind}-other-{number}", f"{kind}-other", {}) for number in range(3)]
+    tasks.ask(cursor, wanted, START)
+    found = tasks.claim(cursor, {kind: (1, LEASE_S), f"{kind}-other": (2, 2 * LEASE_S)}, START)
+    assert sorted(task.kind for task in found) == [kind, f"{kind}-other", f"{kind}-other"]
+    again = {task.kind for task in tasks.claim(cursor, {kind: (9, LEASE_S), f"{kind}-other": (1, LEASE_S)}, START + LEASE)}
+    assert again == {kind, f"{kind}-other"}, "the third of the other kind; the leases of its first two go on"
+
+
+def test_several_answers_are_recorded_at_once_and_only_the_first_of_each(kind: str, cursor: Cursor) -> None:
+    first, second, third = asked(cursor, kind, 3)
+    assert tasks.done(cursor, [first], START) == {first}
+    assert tasks.done(cursor, [third, first, second], START) == {second, third}
