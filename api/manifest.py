@@ -12,6 +12,7 @@ from kernel.database import Database
 from kernel.deadlines import Deadline
 from kernel.metrics import Metric
 from kernel.outbox import Outbox
+from kernel.tasks import Call
 from schemas.codec import Codec
 from schemas.event import Topic
 from streams.engine.consumer import Reaction
@@ -32,16 +33,17 @@ class App(Protocol):
 class Resources:
     """What a service's app is put together from. None of it connects to anything before the first request.
 
-    `database_url` is None when the service has no database. `settings` has those that its manifest names. `kafka` are the
+    `database_url` is None when the service has no database. `settings` has those that its manifest names, its
+    secrets among them. `kafka` are the
     bootstrap servers, and `partitions` is how many every topic has, for those who read a topic themselves.
     """
 
     name: str
     topics: tuple[Topic, ...]
-    database_url: str | None
+    database_url: str | None = field(repr=False)
     views: Views
     clock: Clock
-    settings: Mapping[str, str]
+    settings: Mapping[str, str] = field(repr=False)
     codec: Callable[[], Codec]
     kafka: str
     partitions: int
@@ -75,8 +77,9 @@ class Service:
     `streams` the paths below /v1 whose answers go on for as long as somebody listens.
     `topics` are those that it owns: nobody else publishes there. `states` gives, for each of them, the SQL for every
     aggregate's id and state, ordered by id, in the shape of its view row. `deadlines` are carried out by the workers that
-    have its reactions. `gauges` are for those who watch. `settings` are the names of its own settings, without MAREA_, with
-    their defaults. `views` and `tables` are packages with a module each. `create_app` gives the application; it imports
+    have its reactions, and its `calls` are made by these, too, which get the settings that they read. `gauges` are for those
+    who watch. `settings` are the names of its own settings, without MAREA_, with their defaults; `secrets` the names of those
+    that have none and are never shown. `views` and `tables` are packages with a module each. `create_app` gives the application; it imports
     what that needs, so that a worker need not. It is one of WSGI (api.web.app), or, if `is_asyncio`, of aiohttp (api.web.aio), for thousands who
     listen at once.
     A service of WSGI handles processes times threads requests at once; a quarter of the threads may wait for what a read
@@ -93,8 +96,10 @@ class Service:
     states: Mapping[str, str] = field(default_factory=dict)
     reactions: tuple[Reaction, ...] = ()
     deadlines: tuple[Deadline, ...] = ()
+    calls: tuple[Call, ...] = ()
     gauges: tuple[Gauge, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
     views: ModuleType | None = None
     tables: ModuleType | None = None
     has_database: bool = True

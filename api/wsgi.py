@@ -31,7 +31,10 @@ def resources(each: Service) -> Resources:
         database_url=settings.database_url(each.name) if each.has_database else None,
         views=Views(settings.redis_url(), settings.partitions(), each.threads // 4),
         clock=SYSTEM,
-        settings={name: settings.setting(name, default) for name, default in each.settings.items()},
+        settings={
+            **{name: settings.setting(name, default) for name, default in each.settings.items()},
+            **{name: settings.setting(name) for name in each.secrets},
+        },
         codec=codec,
         kafka=settings.kafka(),
         partitions=settings.partitions(),

@@ -38,6 +38,10 @@ def check_seen(what: str, version: int, expected: Collection[int] | None) -> Non
         raise Stale(f"{what} is at version {version} now: read it again.")
 
 
+class Unauthorized(Refused):
+    """Only somebody else may do this, or the sender does not say who he is."""
+
+
 class Malformed(Refused):
     """What was sent can't be read."""
 

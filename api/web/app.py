@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from werkzeug.routing import MapAdapter
 
 from api.manifest import Service
-from api.web import durations, preconditions, problems
+from api.web import durations, operators, preconditions, problems
 from api.web.replies import Reply, reply
 from api.web.requests import MAX_BODY_BYTES, Request
 from kernel import health
@@ -36,6 +36,7 @@ class _Blueprint(APIBlueprint):
             try:
                 if header:
                     given["header"] = header.read(request.headers)
+                    operators.check(given["header"])
                 if path:
                     given["path"] = path.model_validate(parts)
                 if query:
@@ -89,8 +90,13 @@ def blueprint(service: Service) -> APIBlueprint:
     return _Blueprint(service.name, service.name, abp_tags=[Tag(name=service.name)])
 
 
-def create_app(service: Service, routes: APIBlueprint, ping: Callable[[], None] | None = None) -> OpenAPI:
-    """The service with these routes. It is ready when `ping`, if there is one, returns."""
+def create_app(
+    service: Service, routes: APIBlueprint, ping: Callable[[], None] | None = None, operator_key: str = ""
+) -> OpenAPI:
+    """The service with these routes. It is ready when `ping`, if there is one, returns.
+
+    Staff's routes (api.web.operators.Staff) are for those who send the operator's key; without one, for nobody.
+    """
     app = _App(
         service.name,
         info=Info(title=f"Marea {service.name}", version="1.0.0", description=service.summary),
@@ -101,6 +107,7 @@ def create_app(service: Service, routes: APIBlueprint, ping: Callable[[], None] 
     app.request_class = Request
     app.url_map.merge_slashes = False  # Werkzeug would redirect to whatever Host says
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.config[operators.CONFIG] = operator_key
     app.after_request(preconditions.answer_unchanged)
     problems.register(app)
     app.register_api(routes)

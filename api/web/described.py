@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
+from api.web.operators import OPERATOR
 from api.web.preconditions import TAGS
 
 
@@ -16,6 +17,9 @@ class _Failure(NamedTuple):
 
 _FAILURES = {
     HTTPStatus.BAD_REQUEST: _Failure("The request can't be read: it is no HTTP, a header is malformed, the body no JSON."),
+    HTTPStatus.UNAUTHORIZED: _Failure(
+        "Only staff may do this, and the operator's key is missing or wrong.", {"WWW-Authenticate": "How to say who one is."}
+    ),
     HTTPStatus.NOT_FOUND: _Failure("There is nothing at this path."),
     HTTPStatus.METHOD_NOT_ALLOWED: _Failure(
         "The path does not have this method.", {"Allow": "The methods that it has."}
@@ -50,6 +54,11 @@ _CONDITIONS = {
 }
 
 
+SECURITY_SCHEMES = {
+    OPERATOR: {"type": "http", "scheme": "bearer", "description": "The operator's key, which is for staff only."}
+}
+
+
 def responses() -> dict[str, Any]:
     """Every problem, for the document's components."""
     return {
@@ -65,6 +74,10 @@ def responses() -> dict[str, Any]:
 def describe(method: str, path: str, operation: dict[str, Any], schemas: Mapping[str, Any]) -> None:
     """Adds to an operation what follows from what it is; `schemas` are the document's."""
     parameters = operation.setdefault("parameters", [])
+    if of_staff := [each for each in parameters if each["name"] == "Authorization"]:
+        # A scheme and no parameter: those of this name mean nothing in OpenAPI.
+        parameters.remove(*of_staff)
+        operation["security"] = [{OPERATOR: []}]
     for parameter in parameters:
         _never_null(parameter["schema"])
     answers = operation["responses"]
@@ -90,6 +103,8 @@ def _headers(method: str, status: str, *, versioned: bool) -> dict[str, Any]:
 
 def _failures(method: str, path: str, operation: Mapping[str, Any]) -> Iterator[int]:
     yield from _ALWAYS
+    if "security" in operation:
+        yield HTTPStatus.UNAUTHORIZED
     if "{" in path:
         yield HTTPStatus.NOT_FOUND
     if any(parameter["name"] == "If-Match" for parameter in operation["parameters"]):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from api.manifest import Resources, Service
-from api.web.described import describe, responses
+from api.web.described import SECURITY_SCHEMES, describe, responses
 from kernel.clock import SYSTEM
 from kernel.events import codec
 from streams.engine.reader import Views
@@ -32,14 +32,15 @@ def document(described: Iterable[Service]) -> dict[str, Any]:
         },
         "tags": [tag for each in documents for tag in each["tags"]],
         "paths": paths,
-        "components": {"schemas": schemas, "responses": responses()},
+        "components": {"schemas": schemas, "responses": responses(), "securitySchemes": SECURITY_SCHEMES},
     }
 
 
 def _nothing(each: Service) -> Resources:
     """Enough to say what the routes are: nothing is there, and nobody connects to it."""
     return Resources(
-        each.name, each.topics, "", Views("redis://", 1), SYSTEM, each.settings, codec, kafka="", partitions=1
+        *(each.name, each.topics, "", Views("redis://", 1), SYSTEM, {**each.settings, **dict.fromkeys(each.secrets, "")}),
+        *(codec, "", 1),
     )
 
 

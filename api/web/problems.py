@@ -15,9 +15,10 @@ from werkzeug.exceptions import HTTPException
 from api.web.replies import Reply
 from api.web.requests import field_errors
 from kernel import refusals
-from kernel.refusals import FieldError, Invalid, Parked, Refused, Unavailable
+from kernel.refusals import FieldError, Invalid, Parked, Refused, Unauthorized, Unavailable
 
 _STATUSES = {
+    refusals.Unauthorized: HTTPStatus.UNAUTHORIZED,
     refusals.Unknown: HTTPStatus.NOT_FOUND,
     refusals.Conflict: HTTPStatus.CONFLICT,
     refusals.Stale: HTTPStatus.PRECONDITION_FAILED,
@@ -90,6 +91,8 @@ def status_of(refusal: Refused) -> HTTPStatus:
 
 def headers_of(refusal: Refused) -> dict[str, str]:
     """What its answer says beside the problem."""
+    if isinstance(refusal, Unauthorized):
+        return {"WWW-Authenticate": 'Bearer realm="staff"'}
     return {"Retry-After": "1"} if isinstance(refusal, Unavailable) else {}
 
 

@@ -43,8 +43,8 @@ _NUMBERS = {431: "494 =431"}
 #: The headers that services get, in order of name. All others end here: more than 100, or one that is no text, would
 #: be refused behind us without a word why.
 HEADERS = (
-    *("Accept", "Content-Encoding", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Last-Event-ID"),
-    *("Marea-Token", "Prefer", "traceparent"),
+    *("Accept", "Authorization", "Content-Encoding", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match"),
+    *("Last-Event-ID", "Marea-Token", "Prefer", "traceparent"),
 )
 #: What an address consists of, and what a header's text does (RFC 9110, section 5.5).
 _ADDRESS, _TEXT = r"[!$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]", r"[\t\x20-\x7E\x80-\xFF]"
