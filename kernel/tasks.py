@@ -75,6 +75,14 @@ class NotTried(NoAnswer):
     """The call was not made, because others before it got no answer: its breaker is open."""
 
 
+class NoAnswer(Exception):
+    """Nobody knows whether it was done: no answer, half an answer, or one that says nothing of it."""
+
+
+class NotTried(NoAnswer):
+    """It was not even asked for, as whoever is called has not answered lately: this is no try."""
+
+
 class Task(NamedTuple):
     """A call to be made. `id` is its idempotency key; `attempts` counts this one, too, once it is claimed."""
 

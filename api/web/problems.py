@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException
 
 from api.web.replies import Reply
 from api.web.requests import field_errors
+from api.web.webhooks import BadSignature
 from kernel import refusals
 from kernel.refusals import FieldError, Invalid, Parked, Refused, Unauthorized, Unavailable
 
@@ -22,6 +23,7 @@ _STATUSES = {
     refusals.Unknown: HTTPStatus.NOT_FOUND,
     refusals.Conflict: HTTPStatus.CONFLICT,
     refusals.Stale: HTTPStatus.PRECONDITION_FAILED,
+    BadSignature: HTTPStatus.UNAUTHORIZED,
     refusals.Malformed: HTTPStatus.BAD_REQUEST,
     refusals.Invalid: HTTPStatus.UNPROCESSABLE_ENTITY,
     refusals.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
