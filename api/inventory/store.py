@@ -4,11 +4,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import orjson
 from psycopg2.extensions import cursor as Cursor
 
 from api.inventory import rules
-from api.inventory.rules import Decision, Line, Reservation, Stock
+from api.inventory.rules import Stock
+from kernel.aggregates import Aggregates, states_query
 from kernel.answers import Answer
 from kernel.outbox import Outbox
 from schemas.reservation import ReservationEvent
@@ -32,17 +32,10 @@ _CHANGE = (
     "UPDATE stock SET version = %s, on_hand = %s, reserved = %s, updated_at = %s WHERE sku = %s RETURNING sku"
 )
 
-_RESERVATIONS = "SELECT order_id, version, status, lines::text FROM reservation WHERE order_id = ANY(%s)"
-
-_KEEP_RESERVATIONS = """
-INSERT INTO reservation (updated_at, order_id, version, status, lines)
-SELECT %s::timestamptz, * FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::text[]::jsonb[])
-ON CONFLICT (order_id) DO UPDATE
-SET version = excluded.version, status = excluded.status, updated_at = excluded.updated_at
-"""
-
-#: What its reactions have done: each order's answer, and whether stock is held for it.
-HELD = "SELECT order_id, jsonb_build_object('held', status = 'made')::text FROM reservation"
+#: What its reactions have done: what each reservation knows of its order, its parcels and its returns.
+STOPPED = "SELECT id::text, jsonb_build_object('version', state -> 'order_version')::text FROM reservation WHERE version > 0"
+GONE = "SELECT id::text, jsonb_build_object('gone', notes -> 'gone')::text FROM reservation WHERE notes ? 'gone'"
+RESTOCKED = "SELECT id::text, jsonb_build_object('restocked', notes -> 'restocked')::text FROM reservation WHERE notes ? 'restocked'"
 
 #: By topic: every aggregate's id and state, ordered by id, in the shape of its view row where it has one.
 STATES: Mapping[str, str] = {
@@ -52,10 +45,7 @@ SELECT sku AS id, jsonb_build_object(
     'updated_at', to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) AS state
 FROM stock ORDER BY sku COLLATE "C"
 """,
-    "marea.reservation": """
-SELECT order_id AS id, jsonb_build_object('order_id', order_id, 'version', version, 'status', status) AS state
-FROM reservation ORDER BY order_id COLLATE "C"
-""",
+    "marea.reservation": states_query("reservation"),
 }
 
 
@@ -65,6 +55,9 @@ class Inventory:
     def __init__(self, cursor: Cursor, outbox: Outbox[StockEvent | ReservationEvent]) -> None:
         self._cursor = cursor
         self._outbox = outbox
+        self.reservations: Aggregates[rules.State, Any] = Aggregates(
+            cursor, outbox, "reservation", "ReservationMade", rules.reservation_after
+        )
 
     def lock(self, skus: Collection[str]) -> dict[str, Stock]:
         """The stock items that exist, which nobody else changes before the transaction ends."""
@@ -81,32 +74,11 @@ class Inventory:
         sku, *fields = rules.evolve(event)
         self._outbox.change(self._cursor, _CHANGE, (*fields, event.occurred_at, sku), event, answer)
 
-    def reservations(self, order_ids: Collection[str]) -> dict[str, Reservation]:
-        """The reservations of those orders that have one."""
-        self._cursor.execute(_RESERVATIONS, (list(order_ids),))
-        return {
-            order_id: Reservation(order_id, version, status, [Line(**line) for line in orjson.loads(lines)])
-            for order_id, version, status, lines in self._cursor.fetchall()
-        }
-
     def save(self, events: Sequence[StockEvent], now: datetime, answer: Answer | None = None) -> None:
         """Writes what the events say of locked stock items, and publishes them."""
         if events:
             self._cursor.execute(_SAVE, (now, *_columns(rules.stock_after(events).values())))
             self._outbox.publish(self._cursor, events, answer)
-
-    def keep(self, decisions: Sequence[Decision], now: datetime) -> None:
-        """Writes what was decided of reservations and of locked stock items, in order; publishes the events."""
-        if decisions:
-            self.save([event for decision in decisions for event in decision.stock], now)
-            last = {decision.reservation.order_id: decision.reservation for decision in decisions}
-            self._cursor.execute(_KEEP_RESERVATIONS, (now, *_columns(map(_row, last.values()))))
-            self._outbox.publish(self._cursor, [decision.event for decision in decisions])
-
-
-def _row(reservation: Reservation) -> tuple[Any, ...]:
-    order_id, version, status, lines = reservation
-    return order_id, version, status, orjson.dumps([line._asdict() for line in lines]).decode()
 
 
 def _columns(rows: Iterable[tuple[Any, ...]]) -> list[list[Any]]:

@@ -5,7 +5,7 @@ Whoever places an order looks, in the statement that does so, whether these are 
 
 from collections.abc import Collection, Mapping
 
-from api.orders.rules import Price
+from api.orders.placing import Price
 
 #: The most prices that are remembered. One has some hundred bytes.
 MOST = 20_000

@@ -5,6 +5,7 @@ follow it, and nothing else does.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, NamedTuple, TypedDict, cast
 
 from kernel.context import Context
@@ -21,6 +22,9 @@ UNANSWERED = "the inventory did not answer in time"
 UNPAID = "it was not paid in time"
 OTHER_AMOUNT = "another amount than what is due was authorized"
 DECLINED = "the card was declined"
+
+#: For how long a parcel that is packed and not paid for stays.
+HOLD = timedelta(days=3)
 
 
 class Order(NamedTuple):

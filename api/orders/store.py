@@ -8,14 +8,16 @@ from psycopg2.extensions import cursor as Cursor
 
 from api.orders import exchanges, rules
 from api.orders.placing import Price
-from kernel import deadlines
-from kernel.aggregates import Aggregates, dumps, states_query
+from kernel import audit, deadlines
+from kernel.aggregates import Aggregates, Kept, dumps, states_query
 from kernel.answers import Answer
+from kernel.audit import Note
 from kernel.deadlines import Due
 from kernel.outbox import Outbox
 from kernel.refusals import Conflict
 from kernel.steps import step_of
 from schemas.exchange import ExchangeEvent
+from schemas.json import jsonable
 from schemas.order import OrderEvent, OrderLine, OrderPlaced
 from schemas.product import ProductEvent
 
@@ -41,7 +43,7 @@ WHERE NOT EXISTS (
 ) RETURNING id
 """
 
-_LINES = "SELECT lines::text FROM orders WHERE id = %s"
+_MORE = "SELECT lines::text, updated_at FROM orders WHERE id = %s"
 
 _ADD_EXCHANGE = """
 INSERT INTO exchange (id, version, state, notes, steps, updated_at)
@@ -147,11 +149,16 @@ class Orders:
         for due in dues:
             deadlines.set_deadline(self._cursor, due)
 
-    def lines(self, order_id: str) -> list[OrderLine]:
-        """The lines of an order that exists."""
-        self._cursor.execute(_LINES, (order_id,))
-        [text] = self._cursor.fetchone()
-        return _lines(text)
+    def shown(self, kept: Kept[rules.State]) -> dict[str, Any]:
+        """A locked order in the shape of STATES."""
+        self._cursor.execute(_MORE, (kept.id,))
+        lines, updated_at = self._cursor.fetchone()
+        more = {"lines": _lines(lines), "version": kept.version, "steps": kept.steps, "updated_at": updated_at}
+        return cast("dict[str, Any]", jsonable({**cast("dict[str, Any]", kept.state), **more}))
+
+    def note(self, note: Note) -> None:
+        """Keeps what somebody has done by hand."""
+        audit.note(self._cursor, note)
 
 
 def _state_after(event: OrderEvent) -> rules.State:

@@ -1,1 +1,1 @@
-"""Payments: what a customer owes, and what has been done about it at the provider."""
+"""Payments: money follows what orders say is due."""

@@ -6,6 +6,7 @@ CREATE TABLE IF NOT EXISTS {table:Identifier} (
     reason      LowCardinality(String),
     currency    LowCardinality(String),
     total_minor Int64,
+    due_minor   Int64,
     line_count  UInt32,
     placed_at   DateTime64(6, 'UTC'),
     occurred_at DateTime64(6, 'UTC'),

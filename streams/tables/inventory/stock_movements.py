@@ -20,6 +20,7 @@ _KINDS: Mapping[StockEventType, tuple[str, int, int]] = {
     "StockAdjusted": ("adjusted", 1, 0),
     "StockReserved": ("reserved", 0, 1),
     "StockReleased": ("released", 0, -1),
+    "StockShipped": ("shipped", -1, -1),
 }
 
 
@@ -48,6 +49,6 @@ def expected(states: Iterable[Row]) -> Iterator[Row]:
 
 def _order_id(event: StockEvent) -> str:
     match event.type:
-        case "StockReserved" | "StockReleased":
+        case "StockReserved" | "StockReleased" | "StockShipped":
             return event.data["order_id"]
     return ""

@@ -18,13 +18,14 @@ SELECT
     argMax(reason, version) AS reason,
     argMax(currency, version) AS currency,
     argMax(total_minor, version) AS total_minor,
+    argMax(due_minor, version) AS due_minor,
     argMax(line_count, version) AS line_count,
     argMax(placed_at, version) AS placed_at,
     argMax(occurred_at, version) AS updated_at
 FROM {table:Identifier} FINAL GROUP BY order_id
 """
 
-_STATE = ("order_id", "status", "reason", "currency", "total_minor", "line_count", "placed_at")
+_STATE = ("order_id", "status", "reason", "currency", "total_minor", "due_minor", "line_count", "placed_at")
 
 
 def rows(event: OrderEvent) -> list[Row]:

@@ -20,7 +20,7 @@ def rows(event: OrderEvent) -> list[Row]:
 def expected(states: Iterable[Row]) -> Iterator[Row]:
     for state in states:
         placed = {**state, "placed_at": datetime.fromisoformat(state["placed_at"])}
-        yield from _rows(state["id"], cast("OrderPlacedData", placed))
+        yield from _rows(state["order_id"], cast("OrderPlacedData", placed))
 
 
 def _rows(order_id: str, placed: OrderPlacedData) -> Iterator[Row]:

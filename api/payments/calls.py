@@ -1,0 +1,117 @@
+"""Asking the provider: one operation a task, whose answer is recorded once, whoever brings it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from psycopg2.extensions import cursor as Cursor
+
+from api.payments import rules
+from api.payments.provider import Outcome, Provider
+from api.payments.reactions import payment_of, save
+from api.payments.rules import Payment, Result
+from api.payments.store import OPERATION, Payments
+from kernel.aggregates import Kept
+from kernel.context import Context
+from kernel.outbox import Outbox
+from kernel.tasks import Answered, Call, Task, Unanswered
+from schemas.payment import PaymentEvent
+
+#: What of a payment follows from one thing that became known.
+Learn = Callable[[Payment, Any], PaymentEvent | None]
+
+
+def make(provider: Provider, task: Task) -> Outcome:
+    """Asks the provider for an operation, or, once it was asked without an answer, first what has become of it."""
+    if task.attempts > 1 and (found := provider.lookup(task.id)):
+        return found
+    outcome = _ask(provider, task.id, task.arguments)
+    if outcome.kind == "void" and not outcome.is_done:
+        return _is_gone(provider, outcome, task.arguments["authorization"])
+    return outcome
+
+
+def record_answers(payments: Payments, answered: Sequence[Answered], context: Context) -> None:
+    """What the provider says becomes known, and what follows from that is done."""
+    learn(payments, {each.task.arguments["order_id"]: [result_of(each.answer)] for each in answered}, _record(context), context)
+
+
+def record_unanswered(payments: Payments, unanswered: Sequence[Unanswered], context: Context) -> None:
+    """Nobody knows what has become of an operation; after too many tries, a person has to find out."""
+    learn(
+        payments,
+        {each.task.arguments["order_id"]: [each] for each in unanswered},
+        lambda payment, each: rules.unanswered(
+            payment, number_of(each.task.id), each.error, is_given_up=each.is_given_up, context=context
+        ),
+        context,
+    )
+
+
+def learn(payments: Payments, news: Mapping[str, Sequence[Any]], what: Learn, context: Context) -> None:
+    """Takes in what became known of each order's payment, and does what follows."""
+    changed: list[tuple[Kept[rules.State], Payment, list[PaymentEvent]]] = []
+    for order_id, kept in payments.payments.lock(sorted(news)).items():
+        payment, events = payment_of(kept), []
+        for each in news[order_id]:
+            if event := what(payment, each):
+                events.append(event)
+                payment = rules.evolve(payment, event)
+        if events:
+            after, more = rules.advance(payment, context)
+            changed.append((kept, after, [*events, *more]))
+    save(payments, changed, context)
+
+
+def result_of(outcome: Outcome) -> Result:
+    """What the provider says, as the rules know it."""
+    return Result(number_of(outcome.operation_id), outcome.is_done, outcome.amount_minor, outcome.reference, outcome.code)
+
+
+def order_of(operation_id: str) -> str:
+    """Whose operation it is."""
+    return operation_id.rpartition(".")[0]
+
+
+def number_of(operation_id: str) -> int:
+    """Its number among those of its order."""
+    return int(operation_id.rpartition(".")[2])
+
+
+def calls(outbox: Outbox[PaymentEvent], open_provider: Callable[[Callable[[str], str]], Provider], settings: tuple[str, ...]) -> tuple[Call, ...]:
+    """All of them; they publish to the outbox."""
+
+    def opened(setting: Callable[[str], str]) -> Callable[[Task], Outcome]:
+        provider = open_provider(setting)
+        return lambda task: make(provider, task)
+
+    def record(cursor: Cursor, answered: Sequence[Answered], context: Context) -> None:
+        record_answers(Payments(cursor, outbox), answered, context)
+
+    def unanswered(cursor: Cursor, failed: Sequence[Unanswered], context: Context) -> None:
+        record_unanswered(Payments(cursor, outbox), failed, context)
+
+    return (Call(OPERATION, opened, record, unanswered, settings),)
+
+
+def _record(context: Context) -> Learn:
+    return lambda payment, result: rules.record(payment, result, context)
+
+
+def _ask(provider: Provider, operation_id: str, arguments: Mapping[str, Any]) -> Outcome:
+    amount_minor, reference = arguments["amount_minor"], arguments["reference"]
+    match arguments["kind"]:
+        case "authorize":
+            order_id, currency, card_token = (arguments[name] for name in ("order_id", "currency", "card_token"))
+            return provider.authorize(operation_id, order_id, amount_minor, currency, card_token)
+        case "capture":
+            return provider.capture(operation_id, reference, amount_minor)
+        case "void":
+            return provider.void(operation_id, reference)
+    return provider.refund(operation_id, reference, amount_minor)
+
+
+def _is_gone(provider: Provider, refused: Outcome, authorization_id: str) -> Outcome:
+    """A void that was refused, with the code that says so when there is nothing left to void."""
+    authorized = provider.lookup(authorization_id)
+    is_gone = authorized is not None and not authorized.is_done
+    return refused._replace(code="gone") if is_gone else refused
