@@ -62,6 +62,12 @@ def topics() -> list[str]:
     return sorted(str(topic) for each in services() for topic in each.topics)
 
 
+def secrets() -> list[str]:
+    """The settings that are secret, of every service and of what is called for it."""
+    of_calls = {name for each in services() for call in each.calls for name in call.secrets}
+    return sorted(of_calls.union(*(each.secrets for each in services())))
+
+
 def metrics() -> tuple[Metric, ...]:
     """Every metric of ours: those of kernel/metrics.py, and the services' own."""
     return (*METRICS, *(gauge.metric for each in services() for gauge in each.gauges))
@@ -70,7 +76,7 @@ def metrics() -> tuple[Metric, ...]:
 def check(found: Sequence[Service]) -> None:
     """Raises BadManifest when a service contradicts itself, or when two claim the same."""
     for each in found:
-        for wrong in _contradictions(each):
+        for wrong in (*_contradictions(each), *_contradictions_of_work(each)):
             raise BadManifest(f"service {each.name} {wrong}")
     for what, claims_of in _CLAIMS.items():
         owners: dict[object, str] = {}
@@ -88,6 +94,13 @@ def _contradictions(each: Service) -> Iterator[str]:
         yield f"owns the topics {sorted(each.topics)} and has states of {sorted(each.states)}: give it the same"
     if not each.has_database and (each.topics or each.reactions or each.gauges):
         yield "has no database: it can own no topics, and have no reactions and no gauges"
+    for stream in each.streams:
+        if stream.partition("/")[0] not in each.paths:
+            yield f"streams at {stream}, which is below none of its paths {each.paths}"
+
+
+def _contradictions_of_work(each: Service) -> Iterator[str]:
+    """Of what workers do for it."""
     for reaction in each.reactions:
         if reaction.service != each.name:
             yield f"has the reaction {reaction.name}, which says that it is of {reaction.service}"
@@ -95,9 +108,12 @@ def _contradictions(each: Service) -> Iterator[str]:
         yield "has deadlines and no reactions, whose workers carry them out"
     if len({deadline.name for deadline in each.deadlines}) < len(each.deadlines):
         yield "has two deadlines of one name"
-    for stream in each.streams:
-        if stream.partition("/")[0] not in each.paths:
-            yield f"streams at {stream}, which is below none of its paths {each.paths}"
+    if each.calls and not each.reactions:
+        yield "has calls and no reactions, whose workers make them"
+    if len({call.kind for call in each.calls}) < len(each.calls):
+        yield "has two calls of one kind"
+    if twice := {*each.settings} & {*each.secrets}:
+        yield f"has {sorted(twice)} among its settings and among its secrets"
 
 
 def _consumers(each: Service) -> list[Consumer]:

@@ -36,6 +36,25 @@ def connect(url: str, name: str, connect_timeout_s: int, **settings: str) -> "Pr
     return connection
 
 
+# A worker that dies, or stands still, or whose machine is gone, gives up what it has claimed within 5 s. What waits for a
+# lock is tried again later; and within less time than PostgreSQL looks for deadlocks after, so the others go first.
+_BRIEF = {
+    "statement_timeout": "2s",
+    "lock_timeout": "500ms",
+    "idle_in_transaction_session_timeout": "3s",
+    "tcp_keepalives_idle": "1",
+    "tcp_keepalives_interval": "1",
+    "tcp_keepalives_count": "3",
+}
+
+
+def connect_briefly(url: str, name: str) -> "PreparedConnection":
+    """A connection for what runs beside everything else and must hold up nobody: each statement is a transaction."""
+    connection = connect(url, name, 3, **_BRIEF)
+    connection.autocommit = True
+    return connection
+
+
 class _Call(NamedTuple):
     """How a prepared statement is called, and where it is noted how long that takes."""
 

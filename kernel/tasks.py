@@ -30,8 +30,8 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 300.0
 
 _ASK = """
 INSERT INTO task (id, kind, arguments, asked_at, try_at)
-SELECT id, kind, arguments, asked_at, asked_at
-FROM unnest(%s::text[], %s::text[], %s::jsonb[]) AS wanted (id, kind, arguments), (SELECT %s::timestamptz) AS now (asked_at)
+SELECT id, kind, arguments::jsonb, asked_at, asked_at
+FROM unnest(%s::text[], %s::text[], %s::text[]) AS wanted (id, kind, arguments), (SELECT %s::timestamptz) AS now (asked_at)
 ON CONFLICT (id) DO NOTHING
 """
 # Of each kind as many as there is room for.
@@ -120,8 +120,8 @@ class Call:
     within `lease_s` seconds. It raises NoAnswer when the outcome is not known; what else it raises is our own fault.
     `record` has the service take in several answers, each the first of its task, in the transaction that marks these
     done. `unanswered` tells it of several calls without an answer, in the transaction that puts them off or gives them up; no
-    task is given up without that. Both lock the aggregates in order of their ids. `settings` are those that `open` reads. At
-    most `threads` of these calls are made at once.
+    task is given up without that. Both lock the aggregates in order of their ids. `settings` and `secrets` are those that
+    `open` reads, the latter never shown. At most `threads` of these calls are made at once.
     """
 
     kind: str
@@ -129,6 +129,7 @@ class Call:
     record: Callable[[Cursor, Sequence[Answered], Context], None]
     unanswered: Callable[[Cursor, Sequence[Unanswered], Context], None]
     settings: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
     lease_s: float = 30.0
     threads: int = 8
 

@@ -3,14 +3,14 @@
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, Literal
 
-from api.services import service, services
+from api.services import secrets, service, services
 
 ROOT = Path(__file__).parents[1]
 STATE = ROOT / ".marea"
@@ -169,8 +169,8 @@ class Layout:
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """Whoever has a password."""
-        return (*_SECRETS, *databases())
+        """Whoever has a password, and the secrets of services and of those whom they call."""
+        return (*_SECRETS, *databases(), *(name.lower() for name in secrets()))
 
     @cached_property
     def secrets(self) -> dict[str, str]:
@@ -179,7 +179,7 @@ class Layout:
         kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
         missing = {*self.roles} - kept.keys()
         if missing:
-            kept |= {name: secrets.token_hex(16) for name in sorted(missing)}
+            kept |= {name: token_hex(16) for name in sorted(missing)}
             self.make_folders()
             path.touch(mode=0o600)
             path.write_text(json.dumps(kept, indent=2) + "\n")
@@ -205,6 +205,7 @@ class Layout:
             "MAREA_CONNECT_URL": f"http://{self.address('connect')}",
             "MAREA_ADMIN_DATABASE_URL": self.database_url("admin"),
             "MAREA_DEBEZIUM_PASSWORD": password["debezium"],
+            **{f"MAREA_{name}": password[name.lower()] for name in secrets()},
             **{f"MAREA_{name.upper()}_DATABASE_URL": self.database_url(name) for name in databases()},
         }
 

@@ -1,4 +1,4 @@
-"""The workers' composition root: an agent for each feed, and what carries out deadlines. `faust -A streams.app worker` runs all that MAREA_FEEDS names.
+"""The workers' composition root: an agent for each feed, and what carries out deadlines and makes calls. `faust -A streams.app worker` runs all that MAREA_FEEDS names.
 
 Faust supervises; its own Kafka consumer and producer stay off. Each agent reads a channel on which a Source offers
 turns, one at a time, and decides when they are taken and what happens when that fails; the work is done in the
@@ -8,6 +8,9 @@ source's thread, so a slow or stopped sink slows down just its own feed.
 import asyncio
 import logging
 import math
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from threading import Event
 from time import monotonic
 from typing import Any
 
@@ -18,6 +21,7 @@ from api.services import topics
 from kernel import health, settings
 from kernel.events import codec
 from kernel.refusals import Unavailable
+from streams.engine.caller import Caller
 from streams.engine.consumer import Consumer
 from streams.engine.feed import Feed
 from streams.engine.garbage import collect_rarely
@@ -27,7 +31,7 @@ from streams.engine.source import Source
 from streams.engine.timer import Timer
 from streams.engine.topics import check_topics
 from streams.engine.turn import Turn, settle_from_thread
-from streams.feeds import chosen, feeds, open_store, open_timer, timed
+from streams.feeds import chosen, feed_of, feeds, open_caller, open_store, open_timer, reacting
 
 log = logging.getLogger(__name__)
 logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for every schema that is looked up
@@ -84,8 +88,12 @@ class FeedWorker(faust.Service):
     still to do, so trying again loses and doubles nothing.
     """
 
-    def __init__(self, app: App, name: str, consumers: list[Consumer], pace: Pace) -> None:
+    def __init__(
+        self, app: App, name: str, consumers: list[Consumer], pace: Pace, committed: Event | None
+    ) -> None:
+        """`committed` is set when reactions have done something, which may be to ask for a call."""
         super().__init__()
+        self._committed = committed
         self._name, self._consumers, self._pace = name, consumers, pace
         self._channel = app.channel(maxsize=1)
         self._source: Source | None = None
@@ -121,7 +129,7 @@ class FeedWorker(faust.Service):
     async def _read_once(self) -> None:
         self._loop = asyncio.get_running_loop()
         decoder = await asyncio.to_thread(codec)
-        feed = Feed(self._name, self._consumers, open_store(self._name), decoder)
+        feed = Feed(self._name, self._consumers, open_store(self._name, self._committed), decoder)
         self._signals = feed.signals
         self._source = Source(settings.kafka(), feed, self._pace, self._offer)
         ended = self._loop.create_future()
@@ -161,34 +169,43 @@ class FeedWorker(faust.Service):
         )
 
 
-class TimerWorker(faust.Service):
-    """The deadlines of one service, in a thread of their own: nothing that happens to feeds makes them late."""
+class ThreadWorker(faust.Service):
+    """The deadlines or the calls of one service, in threads of their own: nothing that happens to feeds makes them late."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, open_: Callable[[], Timer | Caller]) -> None:
         super().__init__()
-        self._name = name
-        self._timer: Timer | None = None
+        self._open = open_
+        self._work: Timer | Caller | None = None
 
     async def on_start(self) -> None:
-        """Starts the thread."""
-        self._timer = open_timer(self._name)
-        self._timer.start()
+        """Starts the threads."""
+        self._work = self._open()
+        self._work.start()
 
     async def on_stop(self) -> None:
-        """Ends it, after what it is doing."""
-        if self._timer:
-            self._timer.stop()
-            await asyncio.to_thread(self._timer.join, STOP_S)
+        """Ends them, after what they are doing."""
+        if self._work:
+            self._work.stop()
+            await asyncio.to_thread(self._work.join, STOP_S)
 
 
 def create_app() -> App:
-    """The app with the chosen feeds, and the deadlines of the services whose reactions are among them."""
+    """The app with the chosen feeds, and the deadlines and calls of the services whose reactions are among them."""
     marea = App("marea", broker=f"kafka://{settings.kafka()}", topic_disable_leader=True, web_enabled=False)
     every = feeds()
-    marea.workers = [FeedWorker(marea, name, *every[name]) for name in chosen()]
-    for worker in (*marea.workers, *map(TimerWorker, timed(chosen()))):
+    awake = {feed_of(service.name): Event() for service in reacting(chosen())}
+    marea.workers = [FeedWorker(marea, name, *every[name], awake.get(name)) for name in chosen()]
+    for worker in (*marea.workers, *_beside(awake)):
         marea.service(worker)  # type: ignore[arg-type]  # takes instances too
     return marea
+
+
+def _beside(awake: Mapping[str, Event]) -> Iterator[ThreadWorker]:
+    for service in reacting(chosen()):
+        if service.deadlines:
+            yield ThreadWorker(partial(open_timer, service.name))
+        if service.calls:
+            yield ThreadWorker(partial(open_caller, service.name, awake[feed_of(service.name)]))
 
 
 app = create_app()

@@ -2,10 +2,13 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from threading import Event
 
+from api.manifest import Service
 from api.services import reactions, service, services, tables, views
 from kernel import settings
 from kernel.clock import SYSTEM
+from streams.engine.caller import Caller
 from streams.engine.consumer import Consumer
 from streams.engine.pace import Pace
 from streams.engine.stores import Store
@@ -39,12 +42,15 @@ def feeds() -> Mapping[str, tuple[list[Consumer], Pace]]:
     }
     for each in services():
         if each.reactions:
-            found[f"{_OF_SERVICE}{each.name}"] = (list(each.reactions), _REACTIONS)
+            found[feed_of(each.name)] = (list(each.reactions), _REACTIONS)
     return found
 
 
-def open_store(name: str) -> Store:
-    """The sink of a feed. A process needs the credentials of its own feeds only."""
+def open_store(name: str, committed: Event | None = None) -> Store:
+    """The sink of a feed. A process needs the credentials of its own feeds only.
+
+    `committed` is set when reactions have done something.
+    """
     match name.split("."):
         case ["views"]:
             return RedisStore(connect_redis(settings.redis_url()), views().values())
@@ -52,18 +58,33 @@ def open_store(name: str) -> Store:
             return ClickHouseStore(settings.clickhouse_url(), tables().values())
         case ["reactions", owner]:
             mine = [each for each in reactions().values() if each.service == owner]
-            return PostgresStore(settings.database_url(owner), mine)
+            return PostgresStore(settings.database_url(owner), mine, committed)
     raise UnknownFeed(name)
 
 
-def timed(names: Sequence[str]) -> list[str]:
-    """The services whose deadlines are carried out beside these feeds: those whose reactions are among them."""
-    return [each.name for each in services() if each.deadlines and f"{_OF_SERVICE}{each.name}" in names]
+def reacting(names: Sequence[str]) -> list[Service]:
+    """The services whose reactions are among these feeds: their deadlines are carried out and their calls made beside them."""
+    return [each for each in services() if feed_of(each.name) in names]
+
+
+def feed_of(service: str) -> str:
+    """The name of the feed of a service's reactions."""
+    return f"{_OF_SERVICE}{service}"
 
 
 def open_timer(name: str) -> Timer:
     """What carries out the deadlines of a service."""
     return Timer(settings.database_url(name), service(name).deadlines, SYSTEM)
+
+
+def open_caller(name: str, awake: Event) -> Caller:
+    """What makes the calls of a service, at once when `awake` is set. Raises MissingSetting."""
+    each = service(name)
+
+    def read(setting: str) -> str:
+        return settings.setting(setting, each.settings.get(setting))
+
+    return Caller(settings.database_url(name), each.calls, read, SYSTEM, awake)
 
 
 def chosen() -> list[str]:
@@ -76,12 +97,24 @@ def chosen() -> list[str]:
 
 
 def needs(name: str) -> tuple[str, ...]:
-    """The settings, without their prefix, that a feed needs beside those of every worker."""
+    """The settings, without their prefix, that a feed needs beside those of every worker; its service's calls, too."""
     match name.split("."):
         case ["views"]:
             return ("REDIS_URL",)
         case ["tables"]:
             return ("CLICKHOUSE_URL",)
         case ["reactions", owner]:
-            return (f"{owner.upper()}_DATABASE_URL",)
+            return (f"{owner.upper()}_DATABASE_URL", *sorted(_read_by_calls(owner) - service(owner).settings.keys()))
     raise UnknownFeed(name)
+
+
+def choices(name: str) -> Mapping[str, str]:
+    """The settings with a default that it may be given as well, each with that."""
+    if not name.startswith(_OF_SERVICE):
+        return {}
+    owner = name.removeprefix(_OF_SERVICE)
+    return {each: default for each, default in service(owner).settings.items() if each in _read_by_calls(owner)}
+
+
+def _read_by_calls(owner: str) -> set[str]:
+    return {setting for call in service(owner).calls for setting in (*call.settings, *call.secrets)}

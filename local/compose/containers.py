@@ -15,7 +15,7 @@ from local.preparations import preparations
 from local.programs import programs, workers
 from local.programs.services import programs as service_programs
 from local.programs.services import server_of
-from streams.feeds import feeds, needs
+from streams.feeds import choices, feeds, needs
 
 #: Where all that is ours serves, and says whether it is ready: each has an address of its own.
 PORT = 8080
@@ -181,7 +181,7 @@ def _services(at: Containers) -> Iterator[Container]:
 def _workers(at: Containers) -> Iterator[Container]:
     [program, *_] = workers.programs(at)
     sinks = {*_SINKS.values()}
-    every = {f"MAREA_{setting}" for feed in feeds() for setting in needs(feed)}
+    every = {f"MAREA_{setting}" for feed in feeds() for setting in (*needs(feed), *choices(feed))}
     for feed in feeds():
         own = {_SINKS[setting] for setting in needs(feed) if setting in _SINKS}
         yield Container(
@@ -189,7 +189,7 @@ def _workers(at: Containers) -> Iterator[Container]:
             kind="process",
             command=("python", *program.command[1:]),
             settings=_settings([*({*program.environment} - every), *(f"MAREA_{name}" for name in needs(feed))]),
-            environment={"MAREA_FEEDS": feed, **_METRICS, **_open(OBJECTIVES)},
+            environment={"MAREA_FEEDS": feed, **_METRICS, **_open(OBJECTIVES), **_open(choices(feed))},
             after=tuple(name for name in _after(program.after) if name not in sinks - own),
             memory_mib=_MIB_WORKER,
         )

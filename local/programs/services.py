@@ -38,7 +38,7 @@ def _program(layout: Layout, service: Service) -> Program:
             *(sys.executable, "-m", *server.command),
         ),
         environment={
-            **layout.environment_for("PARTITIONS", "KAFKA", "REGISTRY_URL", "REDIS_URL", *database),
+            **layout.environment_for("PARTITIONS", "KAFKA", "REGISTRY_URL", "REDIS_URL", *database, *service.secrets),
             "MAREA_SERVICE": service.name,
             **chosen(service.settings),
         },

@@ -11,7 +11,7 @@ from local.layout import PARTITIONS, Layout, chosen
 from local.program import NotReady, Program
 from local.programs.services import manifests
 from local.sources import python_sources
-from streams.feeds import feeds, needs
+from streams.feeds import choices, feeds, needs
 
 
 def programs(layout: Layout) -> tuple[Program, ...]:
@@ -20,15 +20,16 @@ def programs(layout: Layout) -> tuple[Program, ...]:
 
 
 def _program(layout: Layout, name: str) -> Program:
-    urls = sorted({setting for feed in feeds() for setting in needs(feed)})
+    own = sorted({setting for feed in feeds() for setting in needs(feed)})
+    chosen_ones = {setting for feed in feeds() for setting in choices(feed)}
     return Program(
         name=name,
         version=f"Faust {version('faust-streaming')}",
         command=(sys.executable, "-m", "faust", "-A", "streams.app", "worker", "-l", "info", "--without-web"),
         port=layout.port_of(name),
         environment={
-            **layout.environment_for("PARTITIONS", "KAFKA", "REGISTRY_URL", *urls),
-            **chosen(OBJECTIVES),
+            **layout.environment_for("PARTITIONS", "KAFKA", "REGISTRY_URL", *own),
+            **chosen({*OBJECTIVES, *chosen_ones}),
             "MAREA_METRICS_ADDRESS": layout.address(name),
         },
         sources=lambda: python_sources("streams.app", *manifests()),

@@ -10,7 +10,8 @@ from kernel import deadlines
 from kernel.clock import Clock
 from kernel.deadlines import Claimed, Deadline
 from kernel.pauses import backoff_s
-from kernel.postgres import PreparedConnection, connect
+from kernel.postgres import PreparedConnection, connect_briefly
+from streams.engine.lane import reason_of
 
 log = logging.getLogger(__name__)
 
@@ -24,17 +25,6 @@ REST_S = 0.02
 TAKEN_S = 0.2
 #: The pause after a first failure of the database, and the longest.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
-
-# A worker that dies, or stands still, or whose machine is gone, gives up what it has claimed within 5 s. What waits for a
-# lock is tried again later; and within less time than PostgreSQL looks for deadlocks after, so the others go first.
-_TIMEOUTS = {
-    "statement_timeout": "2s",
-    "lock_timeout": "500ms",
-    "idle_in_transaction_session_timeout": "3s",
-    "tcp_keepalives_idle": "1",
-    "tcp_keepalives_interval": "1",
-    "tcp_keepalives_count": "3",
-}
 
 
 class Timer:
@@ -89,7 +79,7 @@ class Timer:
             except Exception as error:  # noqa: BLE001  # whatever it is, it is said
                 failures += 1
                 pause_s = backoff_s(failures, FIRST_PAUSE_S, LONGEST_PAUSE_S)
-                log.warning("deadlines wait, tries again (attempt %d): %s", failures, _said(error))
+                log.warning("deadlines wait, tries again (attempt %d): %s", failures, reason_of(error))
         self.close()
 
     def _carry_out(self, limit: int) -> int:
@@ -110,17 +100,11 @@ class Timer:
             if len(claimed) > 1:
                 return sum(self._carry_out(1) for _ in claimed)
             with connection.cursor() as cursor:
-                deadlines.put_off(cursor, claimed[0], _said(error), self._clock.now())
+                deadlines.put_off(cursor, claimed[0], reason_of(error), self._clock.now())
         return len(claimed)
 
     def _connection(self) -> PreparedConnection:
         """Each statement on it is a transaction of its own, but for those within a `with` on it."""
         if self._open is None or self._open.is_gone:
-            self._open = connect(self._url, "deadlines", 3, **_TIMEOUTS)
-            self._open.autocommit = True
+            self._open = connect_briefly(self._url, "deadlines")
         return self._open
-
-
-def _said(error: Exception) -> str:
-    """What went wrong, as PostgreSQL can keep it."""
-    return f"{type(error).__name__}: {str(error).strip()}".replace("\0", "")

@@ -17,14 +17,14 @@ import yaml
 
 from api.services import services, topics
 from local.compose.__main__ import DEPLOY
-from local.compose.containers import containers, layout, tools
+from local.compose.containers import containers, is_secret, layout, tools
 from local.compose.document import document
 from local.compose.files import files
 from local.layout import ROOT, Layout
 from local.preparations import preparations
 from local.programs import programs
 from local.programs.java import pinned_version
-from streams.feeds import feeds, needs
+from streams.feeds import choices, feeds, needs
 
 FOUND: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = FOUND["services"]
@@ -72,7 +72,8 @@ def test_a_service_gets_the_settings_that_it_gets_on_one_machine(name: str) -> N
 def test_a_worker_has_the_credentials_of_its_feed_only(feed: str) -> None:
     worker = SERVICES[f"worker-{feed.replace('.', '-')}"]
     assert worker["environment"]["MAREA_FEEDS"] == feed
-    assert set(worker["secrets"]) == {setting.lower() for setting in needs(feed)}
+    assert set(worker["secrets"]) == {setting.lower() for setting in needs(feed) if is_secret(setting)}
+    assert told(worker) >= {*needs(feed), *choices(feed)}
     sinks = {"redis", "clickhouse"}
     own = {sink for sink in sinks if any(setting.startswith(sink.upper()) for setting in needs(feed))}
     assert {*waits(worker)} & sinks == own

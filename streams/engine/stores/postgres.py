@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from threading import Event
 from typing import Any
 
 import psycopg2
@@ -93,8 +94,10 @@ class PostgresStore:
 
     unavailable: tuple[type[Exception], ...] = (psycopg2.Error, OSError)
 
-    def __init__(self, url: str, reactions: Iterable[Reaction]) -> None:
+    def __init__(self, url: str, reactions: Iterable[Reaction], committed: Event | None = None) -> None:
+        """`committed` is set after every transaction in which a reaction has done something."""
         self._url = url
+        self._committed = committed
         self._reactions = {consumer_id(reaction): reaction for reaction in reactions}
         self._names = {reaction.name: name for name, reaction in self._reactions.items()}
         self._open: PreparedConnection | None = None
@@ -242,6 +245,8 @@ class PostgresStore:
                     raise
                 raise _OwnFault(error) from error
             self._park(cursor, accepted)
+        if self._committed:
+            self._committed.set()
         return {write.lane: Refused() for write in writes if write.lane not in moved}
 
     def _move(self, cursor: Cursor, writes: Sequence[Write]) -> set[LaneId]:
