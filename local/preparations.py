@@ -1,4 +1,4 @@
-"""What has to be there before services and workers start: databases, topics, schemas, the relay."""
+"""What has to be there before services and workers start: databases, topics, where reactions begin, schemas, the relay."""
 
 import os
 import subprocess
@@ -11,6 +11,7 @@ from local.layout import ROOT, Layout
 from ops.databases import admin
 from ops.migrate import make_database, make_role, migrate
 from ops.relay import register_connectors
+from ops.starts import note_starts
 from ops.topics import make_topics
 from schemas.registry import register
 
@@ -40,9 +41,10 @@ def preparations(layout: Layout) -> tuple[Preparation, ...]:
         Preparation("server", ("postgresql",), lambda: prepare_server(layout)),
         Preparation("migrations", ("server",), told(migrate)),
         Preparation("topics", ("kafka",), told(make_topics)),
+        Preparation("starts", ("migrations", "topics"), told(note_starts)),
         Preparation("schemas", ("registry",), told(_register_schemas)),
         Preparation("web", (), lambda: write_web(layout)),
-        Preparation("relay", ("connect", "migrations", "topics"), told(register_connectors)),
+        Preparation("relay", ("connect", "migrations", "starts"), told(register_connectors)),
     )
 
 

@@ -27,6 +27,14 @@ def topics() -> None:
 
 
 @cli.command()
+def starts() -> None:
+    """Note where reactions begin that start now, unless it is noted."""
+    from ops import starts
+
+    starts.note_starts()
+
+
+@cli.command()
 def schemas() -> None:
     """Register the events' schemas; fails when a changed one would break readers."""
     from kernel import settings

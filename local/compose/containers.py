@@ -33,9 +33,10 @@ _PORTS = {
     "nginx-exporter": 9113,
 }
 #: What the local stack prepares, as commands of `python -m ops`; each is a container that does its work and ends.
-_COMMANDS = {"migrations": "migrate", "topics": "topics", "schemas": "schemas", "relay": "relay"}
+_COMMANDS = {"migrations": "migrate", "topics": "topics", "starts": "starts", "schemas": "schemas", "relay": "relay"}
 _SETTINGS: Mapping[str, tuple[str, ...]] = {
     "topics": ("KAFKA", "PARTITIONS"),
+    "starts": ("KAFKA",),
     "schemas": ("REGISTRY_URL",),
     "migrations": ("ADMIN_DATABASE_URL", "DEBEZIUM_PASSWORD"),
     "relay": ("ADMIN_DATABASE_URL", "CONNECT_URL", "KAFKA"),
@@ -152,7 +153,7 @@ def _preparing(at: Containers) -> Iterator[Container]:
     for each in preparations(at):
         if each.name in _IN_IMAGES:
             continue
-        needed = databases() if "ADMIN_DATABASE_URL" in _SETTINGS[each.name] or each.name == "topics" else ()
+        needed = databases() if "ADMIN_DATABASE_URL" in _SETTINGS[each.name] or each.name in ("topics", "starts") else ()
         yield Container(
             name=each.name,
             kind="preparation",

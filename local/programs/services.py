@@ -43,7 +43,7 @@ def _program(layout: Layout, service: Service) -> Program:
             **chosen(service.settings),
         },
         sources=lambda: python_sources(server.module, f"api.{service.name}", *manifests()),
-        after=("migrations", "schemas", "topics", "redis"),
+        after=("migrations", "schemas", "starts", "redis"),
         check=lambda: _check(layout, service.name),
     )
 

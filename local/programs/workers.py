@@ -33,7 +33,7 @@ def _program(layout: Layout, name: str) -> Program:
             "MAREA_METRICS_ADDRESS": layout.address(name),
         },
         sources=lambda: python_sources("streams.app", *manifests()),
-        after=("migrations", "schemas", "topics", "redis", "clickhouse"),
+        after=("migrations", "schemas", "starts", "redis", "clickhouse"),
         check=lambda: _check(layout),
     )
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from types import ModuleType
-from typing import Any, Generic
+from typing import Any, Generic, Literal
 
 from typing_extensions import TypeVar
 
@@ -79,6 +79,10 @@ class Reaction(Generic[E]):
 
     `effects` is a query of the service's schema for what the reaction has done, as keys and rows in JSON; with all
     aggregates' states in PostgreSQL being `states`, it has to give `expected(states)`.
+
+    One that starts `now` handles no event from before `python -m ops starts` first knew it: for whatever leaves the house. An
+    aggregate that is older begins with the first event after that. `expected` has the states of all aggregates, so it must ask
+    for nothing of one that the reaction may never have heard of.
     """
 
     name: str
@@ -88,6 +92,7 @@ class Reaction(Generic[E]):
     handle: Callable[[Any, Sequence[E]], None]
     expected: Callable[[Iterable[Row]], Iterator[tuple[str, Row]]]
     effects: str
+    start: Literal["beginning", "now"] = "beginning"
     kind: str = "reaction"
 
 

@@ -215,7 +215,7 @@ class Lane:
         if item.version <= version:
             write.skipped += 1
             return None
-        is_gap = item.version > version + 1
+        is_gap = item.version > version + 1 and not self._may_begin_at(version)
         if is_gap and item.offset not in self.dropped:
             return Failure("gap", f"gap: version {item.version} after version {version}")
         failure = self._effects(write, item)
@@ -239,6 +239,10 @@ class Lane:
 
     def _add_effects(self, write: Write, item: Item, event: Event) -> None:
         raise NotImplementedError
+
+    def _may_begin_at(self, version: int) -> bool:
+        """Whether any version may follow on this one."""
+        return False
 
     def _is_full(self, write: Write) -> bool:
         return self.counted + sum(parked.cause in COUNTED for parked in write.parked) >= self._most_failed
@@ -345,6 +349,10 @@ class ReactionLane(Lane):
     """Hands events to a reaction, in the transaction that moves the position."""
 
     consumer: Reaction
+
+    def _may_begin_at(self, version: int) -> bool:
+        """What there was of an aggregate before a reaction began it has never heard."""
+        return version == 0 and self.consumer.start == "now"
 
     def _add_effects(self, write: Write, item: Item, event: Event) -> None:
         if event.type in self.consumer.types:

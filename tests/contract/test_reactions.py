@@ -69,7 +69,9 @@ class Service:
 
     def feed(self) -> Feed:
         """As a new worker has it."""
-        feed = Feed("test", [self.reaction], PostgresStore(self.url, [self.reaction]), CODEC)
+        store = PostgresStore(self.url, [self.reaction])
+        store.begin({str(self.reaction.topic): {0: 0}})
+        feed = Feed("test", [self.reaction], store, CODEC)
         feed.assign([Place(self.reaction.topic, 0)])
         return feed
 

@@ -42,7 +42,10 @@ _VERSIONS = """
 SELECT consumer, aggregate_id, version FROM unnest(%s::text[], %s::text[]) AS wanted (consumer, aggregate_id)
 JOIN version USING (consumer, aggregate_id)
 """
-_FIRST_POSITION = "INSERT INTO position (consumer, partition, next_offset) VALUES %s ON CONFLICT DO NOTHING"
+_FIRST_POSITIONS = """
+INSERT INTO position (consumer, partition, next_offset)
+SELECT * FROM unnest(%s::text[], %s::integer[], %s::bigint[]) ON CONFLICT DO NOTHING
+"""
 # The fence: positions move, and versions with them, where the stored position is the expected one.
 _MOVE = """
 WITH moved AS (
@@ -89,6 +92,10 @@ _OWN = (
 )
 
 
+class NotBegun(Exception):
+    """A reaction that starts now has not been told where that is."""
+
+
 class PostgresStore:
     """The store of all reactions of one service. Its connection is opened when first needed, and anew after it broke."""
 
@@ -103,12 +110,32 @@ class PostgresStore:
         self._open: PreparedConnection | None = None
         self._rehearsal: _Rehearsal | None = None
 
-    def progress(self, lanes: Sequence[LaneId]) -> dict[LaneId, Progress]:
-        """Makes the rows of partitions that were never read, so that there is a row to move."""
-        first = [(self._name(lane), lane.partition, 0) for lane in lanes]
+    def begin(self, ends: Mapping[str, Mapping[int, int]]) -> None:
+        """Reactions that start now begin where their topics, by partition, end: all at once, and once for ever."""
+        first = [
+            (reaction.name, partition, end)
+            for reaction in self._reactions.values()
+            if reaction.start == "now"
+            for partition, end in sorted(ends[str(reaction.topic)].items())
+        ]
         with self._connection() as connection, connection.cursor() as cursor:
-            execute_values(cursor, _FIRST_POSITION, first)
+            cursor.execute(_FIRST_POSITIONS, _columns(first, 3))
+
+    def progress(self, lanes: Sequence[LaneId]) -> dict[LaneId, Progress]:
+        """Makes the rows of partitions that were never read, so that there is a row to move.
+
+        Raises NotBegun when it is not known where a reaction begins: at the first event could be years ago.
+        """
+        first = [
+            (self._name(lane), lane.partition, 0)
+            for lane in lanes
+            if self._reactions[lane.consumer].start == "beginning"
+        ]
+        with self._connection() as connection, connection.cursor() as cursor:
+            cursor.execute(_FIRST_POSITIONS, _columns(first, 3))
             stored = self._stored(cursor)
+        if missing := [lane for lane in lanes if lane not in stored]:
+            raise NotBegun(f"it is not known where {missing[0].consumer} begins: run `python -m ops starts` once")
         return {lane: stored[lane] for lane in lanes}
 
     def positions(self, lanes: Sequence[LaneId]) -> dict[LaneId, int]:
