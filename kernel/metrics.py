@@ -13,7 +13,7 @@ from threading import Lock
 from time import perf_counter
 from typing import Literal, NamedTuple, ParamSpec, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, ProcessCollector, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, disable_created_metrics
 from prometheus_client.metrics_core import HistogramMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
@@ -104,6 +104,10 @@ DB_DURATION = Metric(
     "Time of one statement, or of one call for many lanes.",
     _DURATIONS,
 )
+BREAKER_OPEN = Metric(
+    *("marea_breaker_open", "gauge", "worker", ("name",)),
+    "1 from when a company outside has given no answer several times until it gives one; 0 else.",
+)
 
 METRICS: tuple[Metric, ...] = tuple(each for each in list(globals().values()) if isinstance(each, Metric))
 
@@ -119,6 +123,12 @@ ProcessCollector(registry=REGISTRY)
 def counter(metric: Metric) -> Counter:
     """The process's counter."""
     return Counter(metric.name, metric.meaning, metric.labels, registry=REGISTRY)
+
+
+@cache
+def gauge(metric: Metric) -> Gauge:
+    """The process's gauge."""
+    return Gauge(metric.name, metric.meaning, metric.labels, registry=REGISTRY)
 
 
 @cache

@@ -48,7 +48,7 @@ class Carrier:
         clock = Clock(store)
         self._bell = Bell(clock)
         self._scripts = Scripts(store, ParcelScript)
-        outbox = Outbox(store, tells=webhooks is not None)
+        outbox = Outbox(store, self._bell.ring, tells=webhooks is not None)
         self._parcels = Parcels(store, self._scripts, outbox, clock, day_s)
         self._sender = Sender(webhooks or "", given.secrets, outbox, clock, self._bell)
         self._app = server.application(given.key)
@@ -89,7 +89,6 @@ class Carrier:
             raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "This Idempotency-Key is that of another parcel") from error
         except Broken as error:
             raise Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong here: try again") from error
-        self._bell.ring()
         delay_s = done.script.delay_s if done.is_new else 0
         return await server.reply(request, done.parcel, self._bell, delay_s, drops=done.drops)
 

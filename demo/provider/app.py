@@ -64,7 +64,7 @@ class Provider:
         self._clock = Clock(store)
         self._bell = Bell(self._clock)
         self._scripts = Scripts(store, CardScript)
-        outbox = Outbox(store, tells=webhooks is not None)
+        outbox = Outbox(store, self._bell.ring, tells=webhooks is not None)
         self._ledger = Ledger(store, self._scripts, outbox, self._clock)
         self._sender = Sender(webhooks or "", given.secrets, outbox, self._clock, self._bell)
         self._app = server.application(given.key, open_paths=["/tokens"])
@@ -125,7 +125,7 @@ class Provider:
             raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "This Idempotency-Key is that of another operation") from error
         except Broken as error:
             raise Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong here: try again") from error
-        self._bell.ring()
+        self._bell.ring()  # it may be the first that expires
         return await self._reply(request, done)
 
     async def _reply(self, request: web.Request, done: Done) -> web.Response:

@@ -3,7 +3,7 @@
 import asyncio
 import hmac
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import time
 from typing import Any, NamedTuple
 
@@ -40,16 +40,17 @@ def sign(body: bytes, secrets: Sequence[str], now_s: float) -> dict[str, str]:
 
 
 class Outbox:
-    """The messages that wait. Nothing is kept for a company that tells nobody."""
+    """The messages that wait. Nothing is kept for a company that tells nobody; `ring` wakes whoever brings them."""
 
-    def __init__(self, store: Store, *, tells: bool) -> None:
-        self._sql, self._tells = store.sql, tells
+    def __init__(self, store: Store, ring: Callable[[], None], *, tells: bool) -> None:
+        self._sql, self._ring, self._tells = store.sql, ring, tells
 
     def tell(self, event: Mapping[str, Any], due_at: Sequence[float]) -> list[int]:
         """Has an event told at each of these moments, under one id; in the caller's transaction. Gives the messages' numbers."""
         if not self._tells or not due_at:
             return []
         body = orjson.dumps({"id": f"evt_{uuid7().hex}", **event})
+        self._ring()
         sql = "INSERT INTO delivery (body, due_at) VALUES (?, ?) RETURNING number"
         return [int(self._sql.execute(sql, (body, moment)).fetchone()[0]) for moment in due_at]
 
