@@ -5,7 +5,8 @@ publishes to nobody, as the newest facts of others; and the steps by which the a
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from datetime import datetime
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import orjson
 from psycopg2.extensions import cursor as Cursor
@@ -31,6 +32,7 @@ class Kept(NamedTuple, Generic[State]):
     state: State | None
     notes: Notes
     steps: Sequence[Step]
+    updated_at: datetime
 
 
 class Changed(NamedTuple, Generic[State]):
@@ -39,6 +41,12 @@ class Changed(NamedTuple, Generic[State]):
     before: Kept[State]
     events: Sequence[Event[Any, Any]]
     notes: Notes
+
+
+def shown(kept: Kept[Any], **more: Any) -> dict[str, Any]:
+    """One that something has happened to, in the shape that `states_query` gives."""
+    own = {"version": kept.version, "steps": list(kept.steps), "updated_at": kept.updated_at}
+    return cast("dict[str, Any]", jsonable({**kept.state, **own, **more}))
 
 
 def states_query(table: str, more: str = "") -> str:
@@ -71,7 +79,7 @@ class Aggregates(Generic[State, Event_contra]):
     def lock(self, ids: Collection[str]) -> dict[str, Kept[State]]:
         """Those that exist, which nobody else changes before the transaction ends."""
         self._cursor.execute(
-            f"SELECT id::text, version, state::text, notes::text, steps::text FROM {self._table}"
+            f"SELECT id::text, version, state::text, notes::text, steps::text, updated_at FROM {self._table}"
             " WHERE id = ANY(%s::text[]::uuid[]) ORDER BY id FOR UPDATE",
             (list(ids),),
         )
@@ -107,9 +115,9 @@ class Aggregates(Generic[State, Event_contra]):
         events: list[Any] = [event for each in changes for event in each.events]
         self._outbox.publish(self._cursor, events, answer)
 
-    def _kept(self, id_: str, version: int, state: str, notes: str, steps: str) -> Kept[State]:
+    def _kept(self, id_: str, version: int, state: str, notes: str, steps: str, updated_at: datetime) -> Kept[State]:
         found = typed(self._schema, orjson.loads(state)) if version else None
-        return Kept(id_, version, found, orjson.loads(notes), orjson.loads(steps))
+        return Kept(id_, version, found, orjson.loads(notes), orjson.loads(steps), updated_at)
 
     def _row(self, changed: Changed[State]) -> tuple[Any, ...]:
         before, events, notes = changed

@@ -3,7 +3,7 @@
 They pass the same contract tests as the real ones: tests/contract/test_service_stores.py, test_reading_views.py.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from datetime import datetime
@@ -15,20 +15,29 @@ from api.catalog import rules as catalog
 from api.catalog.rules import Product
 from api.catalog.store import Catalog
 from api.inventory import rules as inventory
-from api.inventory.rules import Decision, Reservation, Stock
+from api.inventory.rules import Stock
 from api.inventory.store import Inventory
 from api.orders import rules as orders
-from api.orders.rules import Order, Price
+from api.orders.placing import Price
 from api.orders.store import Orders, PricesMoved
+from api.payments.store import Payments
+from api.shipping.store import Shipping
+from kernel import aggregates
+from kernel.aggregates import Aggregates, Changed, Kept, dumps
 from kernel.answers import AlreadyAnswered, Answer, Command
+from kernel.audit import Note
 from kernel.database import Database
+from kernel.deadlines import Due
 from kernel.partition import partition_of
 from kernel.refusals import Parked, Unavailable
-from schemas.event import Event, iso_utc
+from kernel.steps import steps_after
+from kernel.tasks import Task
+from schemas.event import Event
+from schemas.json import typed
 from streams.engine.consumer import Row, View
 from streams.engine.indexes import Range, entries_of
 from streams.engine.reader import ANY, After, Page, Views
-from tests.events import CODEC
+from tests.events import CODEC, START
 
 Store = TypeVar("Store")
 
@@ -110,12 +119,83 @@ class MemoryCatalog(Catalog):
         self.products[event.key] = catalog.evolve(event)
 
 
+class MemoryAggregates(Aggregates[Any, Any]):
+    """Aggregates as JSON would give them back; `of_store` has what was published, and the answers."""
+
+    def __init__(self, of_store: Any, schema: str, evolve: Callable[[Any], Any] = lambda event: event.data) -> None:
+        self._store = of_store
+        self._schema = schema
+        self._evolve = evolve
+        self.kept: dict[str, Kept[Any]] = {}
+
+    def lock(self, ids: Collection[str]) -> dict[str, Kept[Any]]:
+        return {id_: self.kept[id_] for id_ in sorted(ids) if id_ in self.kept}
+
+    def lock_or_add(self, ids: Collection[str]) -> dict[str, Kept[Any]]:
+        self.kept = {id_: Kept(id_, 0, None, {}, [], START) for id_ in ids} | self.kept
+        return self.lock(ids)
+
+    def save(self, changes: Collection[Changed[Any]], answer: Answer | None = None) -> None:
+        if any(change.events for change in changes):
+            self._store.answers.keep(answer)
+        for before, events, notes in changes:
+            assert self.kept[before.id] is before, "it was not locked, or has been saved since"
+            after = before._replace(notes=orjson.loads(dumps(notes)))
+            if events:
+                assert [event.version for event in events] == list(range(before.version + 1, before.version + len(events) + 1))
+                state = typed(self._schema, orjson.loads(dumps(self._evolve(events[-1]))))
+                steps = steps_after(before.steps, events)
+                after = after._replace(version=events[-1].version, state=state, steps=steps, updated_at=events[-1].occurred_at)
+            self.kept[before.id] = after
+        self._store.published.add([event for change in changes for event in change.events])
+
+    def add(self, event: Event) -> None:
+        """One that is made with its first event."""
+        first = Kept(event.key, 0, None, {}, [], START)
+        self.kept[event.key] = first
+        self.save([Changed(first, [event], {})])
+
+
+class _Commands:
+    """What every store of these has: deadlines, tasks, what was told, what was done by hand."""
+
+    def __init__(self) -> None:
+        self.answers = Answers()
+        self.published = Published()
+        self.due: dict[tuple[str, str], datetime] = {}
+        self.tasks: dict[str, Task] = {}
+        self.told: set[str] = set()
+        self.notes: list[Note] = []
+
+    def clear(self, name: str, ids: Collection[str]) -> None:
+        for id_ in ids:
+            self.due.pop((name, id_), None)
+
+    def set(self, dues: Collection[Due]) -> None:
+        self.due |= {(due.name, due.aggregate_id): due.due_at for due in dues}
+
+    def ask(self, wanted: Sequence[Task], now: datetime) -> None:
+        self.tasks = {task.id: task for task in wanted} | self.tasks
+
+    def done(self, task_ids: Collection[str], now: datetime) -> None:
+        for task_id in task_ids:
+            self.tasks.pop(task_id, None)
+
+    def note(self, note: Note) -> None:
+        self.notes.append(note)
+
+    def keep_webhook(self, id_: str, about: str, body: bytes, now: datetime) -> bool:
+        is_new = id_ not in self.told
+        self.told.add(id_)
+        return is_new
+
+
 class MemoryInventory(Inventory):
     def __init__(self) -> None:
         self.stocks: dict[str, Stock] = {}
-        self.kept: dict[str, Reservation] = {}
         self.answers = Answers()
         self.published = Published()
+        self.reservations = MemoryAggregates(self, "ReservationMade", inventory.reservation_after)
 
     def lock(self, skus: Collection[str]) -> dict[str, Stock]:
         return {sku: self.stocks[sku] for sku in skus if sku in self.stocks}
@@ -127,30 +207,20 @@ class MemoryInventory(Inventory):
     def change(self, event: Event, answer: Answer | None) -> None:
         self.save([event], event.occurred_at, answer)
 
-    def reservations(self, order_ids: Collection[str]) -> dict[str, Reservation]:
-        return {order_id: self.kept[order_id] for order_id in order_ids if order_id in self.kept}
-
     def save(self, events: Sequence[Event], now: datetime, answer: Answer | None = None) -> None:
         if events:
             self.answers.keep(answer)
         self.published.add(events)
         self.stocks |= inventory.stock_after(events)
 
-    def keep(self, decisions: Sequence[Decision], now: datetime) -> None:
-        for decision in decisions:
-            self.save(decision.stock, now)
-            self.published.add([decision.event])
-            self.kept[decision.reservation.order_id] = decision.reservation
 
-
-class MemoryOrders(Orders):
+class MemoryOrders(_Commands, Orders):
     def __init__(self) -> None:
+        super().__init__()
         self.copied: dict[str, tuple[int, Price, bool]] = {}
-        self.orders: dict[str, Order] = {}
-        self.rows: dict[str, dict[str, Any]] = {}
-        self.answers = Answers()
-        self.pay_by: dict[str, datetime] = {}
-        self.published = Published()
+        self.lines: dict[str, list[Any]] = {}
+        self.orders = MemoryAggregates(self, "OrderConfirmed", lambda event: orders.evolve(event).state)
+        self.exchanges = MemoryAggregates(self, "ExchangeRequested")
 
     def prices(self, skus: Collection[str]) -> dict[str, Price]:
         known = {sku: self.copied[sku] for sku in skus if sku in self.copied}
@@ -163,53 +233,47 @@ class MemoryOrders(Orders):
             if event.version > known:
                 self.copied[event.key] = (event.version, price, event.type == "ProductArchived")
 
-    def place(
-        self, event: Event, pay_by: datetime, answer: Answer | None, prices: Mapping[str, Price]
-    ) -> None:
+    def place(self, event: Event, answer: Answer | None, prices: Mapping[str, Price]) -> None:
         if any(price.version != self.copied.get(sku, [0])[0] for sku, price in prices.items()):
             raise PricesMoved
         self.answers.keep(answer)
-        self.pay_by[event.key] = pay_by
-        self.published.add([event])
-        data = deepcopy(event.data)
-        names = ("customer_id", "placed_at", "currency", "total_minor")
-        fields = {name: data[name] for name in names}
-        self.orders[event.key] = Order(
-            id=event.key, version=1, status="placed", line_count=len(data["lines"]), **fields
-        )
-        self.rows[event.key] = {"lines": data["lines"], "reason": None, "updated_at": event.occurred_at}
+        self.set([Due(event.key, "pay_by", event.data["pay_by"])])
+        self.lines[event.key] = deepcopy(event.data["lines"])
+        self.orders.add(event)
 
-    def clear_pay_by(self, order_ids: Collection[str]) -> None:
-        for order_id in order_ids:
-            self.pay_by.pop(order_id, None)
-
-    def lock(self, order_ids: Collection[str]) -> dict[str, Order]:
-        return {order_id: self.orders[order_id] for order_id in order_ids if order_id in self.orders}
-
-    def change(self, order: Order, event: Event, answer: Answer | None) -> None:
+    def add_exchange(self, event: Event, by: Due, answer: Answer | None) -> None:
         self.answers.keep(answer)
-        self.change_many([(order, event)])
+        self.set([by])
+        self.exchanges.add(event)
 
-    def change_many(self, changes: Collection[tuple[Order, Event]]) -> None:
-        self.published.add([event for _, event in changes])
-        for order, event in changes:
-            self.orders[order.id] = orders.evolve(order, event)
-            self.rows[order.id] |= {"reason": event.data.get("reason"), "updated_at": event.occurred_at}
+    def shown(self, kept: Kept[Any]) -> dict[str, Any]:
+        return aggregates.shown(kept, lines=self.lines[kept.id])
 
-    def read(self, order_id: str) -> dict[str, Any]:
-        order, row = self.orders[order_id], self.rows[order_id]
-        return {
-            "id": order.id,
-            "version": order.version,
-            "customer_id": order.customer_id,
-            "status": order.status,
-            "reason": row["reason"],
-            "currency": order.currency,
-            "total_minor": order.total_minor,
-            "lines": row["lines"],
-            "placed_at": iso_utc(order.placed_at),
-            "updated_at": iso_utc(row["updated_at"]),
-        }
+
+class MemoryPayments(_Commands, Payments):
+    def __init__(self) -> None:
+        super().__init__()
+        self.payments = MemoryAggregates(self, "PaymentSettled")
+        self.given_up: set[str] = set()
+
+    def retry(self, task_id: str, now: datetime) -> bool:
+        was_given_up = task_id in self.given_up
+        self.given_up.discard(task_id)
+        return was_given_up
+
+
+class MemoryShipping(_Commands, Shipping):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fulfilments = MemoryAggregates(self, "ShipmentsPlanned")
+        self.returns = MemoryAggregates(self, "ReturnRequested")
+        self.labels: dict[str, tuple[str, int]] = {}
+
+    def keep_label(self, tracking: str, order_id: str, shipment: int) -> None:
+        self.labels.setdefault(tracking, (order_id, shipment))
+
+    def labelled(self, tracking: str) -> tuple[str, int] | None:
+        return self.labels.get(tracking)
 
 
 class MemoryViews(Views):
@@ -252,6 +316,9 @@ class MemoryViews(Views):
     def many(self, view: str, keys: Sequence[str], after: After = ANY) -> list[bytes | None]:
         self._check(view, after)
         return [self._rows[view][partition_of(key, self._partitions)].get(key) for key in keys]
+
+    def of_several(self, wanted: Sequence[tuple[str, str, After]]) -> list[bytes | None]:
+        return [self.get(view, key, after) for view, key, after in wanted]
 
     def page(self, view: str, wanted: Range, limit: int, behind: str | None = None, after: After = ANY) -> Page:
         self._check(view, after)

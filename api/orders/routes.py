@@ -12,6 +12,7 @@ from flask_openapi3.openapi import OpenAPI
 
 from api.orders import exchanges, placing, rules
 from api.orders.models import (
+    About,
     Cancellation,
     Cases,
     CustomerId,
@@ -56,7 +57,10 @@ from streams.engine.reader import ANY, Views
 from streams.views.orders import exchange, order
 
 #: The views that show what belongs to an order, with their topics.
-_BESIDE: Mapping[str, Topic[Any]] = {"payment": payment.TOPIC, "fulfilment": fulfilment.TOPIC, "returns": returns.TOPIC}
+_BESIDE: Mapping[str, Topic[Any]] = {"payment": payment.TOPIC, "fulfilment": fulfilment.TOPIC, "order_returns": returns.TOPIC}
+
+#: The views in which cases are found.
+_CASES: Mapping[About, str] = {"payment": "payment", "fulfilment": "fulfilment", "returns": "order_returns"}
 
 
 class Times(NamedTuple):
@@ -160,7 +164,8 @@ class _Handlers:
         views = [("order", order_id, header.after(order.TOPIC))]
         views += [(name, order_id, header.after(topic)) for name, topic in _BESIDE.items()]
         row, *beside = self._views.of_several(views)
-        return replies.reply_with(row, dict(zip(_BESIDE, beside, strict=True)), f"There is no order {order_id}.")
+        shown = dict(zip(("payment", "fulfilment", "returns"), beside, strict=True))
+        return replies.reply_with(row, shown, f"There is no order {order_id}.")
 
     def request_exchange(self, header: RequiredKey, body: NewExchange) -> Response:
         """Units of an order come back for others: a new order is placed, which waits for what they are worth."""
@@ -197,15 +202,15 @@ class _Handlers:
 
     def list_cases(self, query: OpenCases, header: _StaffReading) -> Response:
         """What needs a person, what has waited longest first: settled ones make room for more."""
-        views = [query.about] if query.about else list(_BESIDE)
-        found = [case for view in views for case in self._cases(view, query.limit)]
+        abouts = [query.about] if query.about else list(_CASES)
+        found = [case for about in abouts for case in self._cases(about, query.limit)]
         return replies.reply({"cases": sorted(found, key=lambda case: case["since"])[: query.limit]})
 
-    def _cases(self, view: str, limit: int) -> list[Row]:
-        rows = [orjson.loads(row) for row in self._views.page(view, Range("cases"), limit, None, ANY).rows]
+    def _cases(self, about: About, limit: int) -> list[Row]:
+        rows = [orjson.loads(row) for row in self._views.page(_CASES[about], Range("cases"), limit, None, ANY).rows]
         unique = {row["order_id"]: row for row in rows}
         return [
-            {"about": view, "order_id": row["order_id"], **case} for row in unique.values() for case in row.get("cases", _waiting(row))
+            {"about": about, "order_id": row["order_id"], **case} for row in unique.values() for case in row.get("cases", _waiting(row))
         ]
 
     def _change(

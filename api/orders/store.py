@@ -8,7 +8,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from api.orders import exchanges, rules
 from api.orders.placing import Price
-from kernel import audit, deadlines
+from kernel import aggregates, audit, deadlines
 from kernel.aggregates import Aggregates, Kept, dumps, states_query
 from kernel.answers import Answer
 from kernel.audit import Note
@@ -17,7 +17,6 @@ from kernel.outbox import Outbox
 from kernel.refusals import Conflict
 from kernel.steps import step_of
 from schemas.exchange import ExchangeEvent
-from schemas.json import jsonable
 from schemas.order import OrderEvent, OrderLine, OrderPlaced
 from schemas.product import ProductEvent
 
@@ -43,7 +42,7 @@ WHERE NOT EXISTS (
 ) RETURNING id
 """
 
-_MORE = "SELECT lines::text, updated_at FROM orders WHERE id = %s"
+_LINES = "SELECT lines::text FROM orders WHERE id = %s"
 
 _ADD_EXCHANGE = """
 INSERT INTO exchange (id, version, state, notes, steps, updated_at)
@@ -151,10 +150,9 @@ class Orders:
 
     def shown(self, kept: Kept[rules.State]) -> dict[str, Any]:
         """A locked order in the shape of STATES."""
-        self._cursor.execute(_MORE, (kept.id,))
-        lines, updated_at = self._cursor.fetchone()
-        more = {"lines": _lines(lines), "version": kept.version, "steps": kept.steps, "updated_at": updated_at}
-        return cast("dict[str, Any]", jsonable({**cast("dict[str, Any]", kept.state), **more}))
+        self._cursor.execute(_LINES, (kept.id,))
+        [lines] = self._cursor.fetchone()
+        return aggregates.shown(kept, lines=_lines(lines))
 
     def note(self, note: Note) -> None:
         """Keeps what somebody has done by hand."""

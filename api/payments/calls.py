@@ -77,7 +77,7 @@ def number_of(operation_id: str) -> int:
     return int(operation_id.rpartition(".")[2])
 
 
-def calls(outbox: Outbox[PaymentEvent], open_provider: Callable[[Callable[[str], str]], Provider], settings: tuple[str, ...]) -> tuple[Call, ...]:
+def calls(outbox: Outbox[PaymentEvent], open_provider: Callable[[Callable[[str], str]], Provider]) -> tuple[Call, ...]:
     """All of them; they publish to the outbox."""
 
     def opened(setting: Callable[[str], str]) -> Callable[[Task], Outcome]:
@@ -90,7 +90,7 @@ def calls(outbox: Outbox[PaymentEvent], open_provider: Callable[[Callable[[str],
     def unanswered(cursor: Cursor, failed: Sequence[Unanswered], context: Context) -> None:
         record_unanswered(Payments(cursor, outbox), failed, context)
 
-    return (Call(OPERATION, opened, record, unanswered, settings),)
+    return (Call(OPERATION, opened, record, unanswered, settings=("PROVIDER_URL",), secrets=("PROVIDER_KEY",)),)
 
 
 def _record(context: Context) -> Learn:

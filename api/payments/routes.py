@@ -1,7 +1,8 @@
 """Payments over HTTP."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -12,7 +13,7 @@ from api.payments import rules
 from api.payments.calls import learn, order_of, result_of
 from api.payments.models import NewCard, OperationOf, OrderId, Retry, Ruling
 from api.payments.models import Payment as PaymentModel
-from api.payments.provider import Provider
+from api.payments.provider import Webhook
 from api.payments.reactions import payment_of, save
 from api.payments.rules import Payment
 from api.payments.service import SERVICE
@@ -22,7 +23,7 @@ from api.web import replies, requests
 from api.web.idempotency import Keep, RequiredKey, once
 from api.web.operators import OPERATOR, Staff
 from api.web.tokens import Reading
-from kernel.aggregates import Kept
+from kernel.aggregates import Kept, shown
 from kernel.audit import Note
 from kernel.clock import Clock
 from kernel.context import Context
@@ -33,14 +34,17 @@ from schemas.payment import PaymentEvent
 from streams.engine.reader import Views
 from streams.views.payments import payment
 
+#: Reads what the provider has told us. Raises BadSignature, or Malformed.
+Parse = Callable[[Mapping[str, str], bytes, datetime], Webhook]
+
 
 class _StaffCommand(RequiredKey, Staff):
     """What a command of staff brings."""
 
 
-def create_app(database: Database[Payments], views: Views, clock: Clock, provider: Provider, operator_key: str) -> OpenAPI:
+def create_app(database: Database[Payments], views: Views, clock: Clock, parse: Parse, operator_key: str) -> OpenAPI:
     """The service, put together from what it needs."""
-    handlers = _Handlers(database, views, clock, provider)
+    handlers = _Handlers(database, views, clock, parse)
     routes = web.blueprint(SERVICE)
     routes.get("/v1/payments/<order_id>", responses={HTTPStatus.OK: PaymentModel})(handlers.get_payment)
     routes.post("/v1/payments/<order_id>/card", responses={HTTPStatus.OK: PaymentModel})(handlers.change_card)
@@ -54,11 +58,11 @@ def create_app(database: Database[Payments], views: Views, clock: Clock, provide
 class _Handlers:
     """What each route does; its docstring is the route's description."""
 
-    def __init__(self, database: Database[Payments], views: Views, clock: Clock, provider: Provider) -> None:
+    def __init__(self, database: Database[Payments], views: Views, clock: Clock, parse: Parse) -> None:
         self._database = database
         self._views = views
         self._clock = clock
-        self._provider = provider
+        self._parse = parse
 
     def get_payment(self, path: OrderId, header: Reading) -> Response:
         """An order's payment as its view has it: what is due, what was paid, and each operation with the provider."""
@@ -102,7 +106,7 @@ class _Handlers:
     def hear_provider(self) -> Response:
         """What the provider tells by itself, signed. What it tells twice does nothing the second time."""
         context, body = requests.context(self._clock), request.get_data()
-        webhook = self._provider.parse_webhook(request.headers, body, context.now)
+        webhook = self._parse(dict(request.headers), body, context.now)
         operation_id = webhook.outcome.operation_id
         with self._database.transaction() as payments:
             if payments.keep_webhook(webhook.id, operation_id, body, context.now):
@@ -138,7 +142,7 @@ class _Handlers:
         return once(self._database, header, change)
 
     def _answer(self, kept: Kept[rules.State], events: list[PaymentEvent]) -> Response:
-        row: Any = payment.shown(kept)
+        row: Any = dict(payment.expected([shown(kept)] if kept.state else [])).get(kept.id)
         for event in events:
             row = payment.fold(row, event)
         token = self._views.token([version_of(event) for event in events])

@@ -1,1 +1,1 @@
-"""Shipping: parcels on their way out, by a carrier, and goods on their way back."""
+"""Shipping: an order's parcels, on their way out, and what comes back."""

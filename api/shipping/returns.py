@@ -17,6 +17,8 @@ State = ReturnRequestedData
 
 #: What does not take units any more.
 OVER: frozenset[ReturnStatus] = frozenset({"rejected", "cancelled", "expired"})
+#: For how long a return waits to be approved, and then to come.
+WITHIN = timedelta(days=30)
 _WAITING: frozenset[ReturnStatus] = frozenset({"requested", "approved"})
 
 
