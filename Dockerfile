@@ -37,6 +37,10 @@ COPY demo/requirements.in demo.in
 RUN uv pip install --quiet --system-certs --target /opt/baskets --no-deps -r demo.in -c requirements.txt
 
 FROM marea AS demo
+USER 0
+# A volume that is mounted here is its user's, as this folder is.
+RUN install -d -o marea -m 700 /var/lib/marea
+USER 10001
 COPY --from=baskets /opt/baskets /opt/baskets
 COPY demo demo
 ENV PYTHONPATH=/opt/marea:/opt/baskets

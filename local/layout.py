@@ -47,9 +47,14 @@ _OFFSETS = {
     "observer": 67,
     "keep": 68,
     **{f"worker-{number}": 69 + number for number in range(1, PARTITIONS + 1)},
+    "provider": 80,
+    "carrier": 81,
     "supervisor": 90,
 }
-_SECRETS = ("admin", "debezium", "registry", "redis", "clickhouse", "supervisor", "exporter")
+_SECRETS = (
+    *("admin", "debezium", "registry", "redis", "clickhouse", "supervisor", "exporter", "operator"),
+    *("provider", "provider_webhook", "carrier", "carrier_webhook"),
+)
 
 #: What a stack consists of: what carries orders; or all, with those who watch it.
 Profile = Literal["core", "full"]
@@ -206,6 +211,8 @@ class Layout:
             "MAREA_ADMIN_DATABASE_URL": self.database_url("admin"),
             "MAREA_DEBEZIUM_PASSWORD": password["debezium"],
             **{f"MAREA_{name}": password[name.lower()] for name in secrets()},
+            "MAREA_PROVIDER_URL": f"http://{self.address('provider')}",
+            "MAREA_CARRIER_URL": f"http://{self.address('carrier')}",
             **{f"MAREA_{name.upper()}_DATABASE_URL": self.database_url(name) for name in databases()},
         }
 

@@ -126,7 +126,7 @@ class Company:
 
     def _is_up(self) -> bool:
         try:
-            return requests.get(f"{self.url}/health", timeout=PATIENCE_S).ok
+            return requests.get(f"{self.url}/health/ready", timeout=PATIENCE_S).ok
         except requests.ConnectionError:
             return False
 

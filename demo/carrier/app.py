@@ -62,9 +62,9 @@ class Carrier:
             ]
         )
 
-    def serve(self, port: int) -> None:
+    def serve(self, host: str, port: int) -> None:
         """Until SIGTERM."""
-        server.serve(self._app, port, self._sender.run)
+        server.serve(self._app, host, port, self._sender.run)
 
     async def _book(self, request: web.Request) -> web.Response:
         key, sent = key_of(request), await body_of(request, _Book)

@@ -83,9 +83,9 @@ class Provider:
             ]
         )
 
-    def serve(self, port: int) -> None:
+    def serve(self, host: str, port: int) -> None:
         """Until SIGTERM."""
-        server.serve(self._app, port, self._sender.run, self._pass_time)
+        server.serve(self._app, host, port, self._sender.run, self._pass_time)
 
     async def _pass_time(self) -> None:
         while True:

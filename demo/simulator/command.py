@@ -9,7 +9,10 @@ import typer
 from api.web.webhooks import secrets_of
 from kernel.settings import setting
 
-Port = Annotated[int, typer.Option(min=1, max=65_535, help="Where it serves, on this machine.")]
+LOOPBACK = "127.0.0.1"
+
+Host = Annotated[str, typer.Option(help="The address at which it serves; this machine's own, unless it has a network of its own.")]
+Port = Annotated[int, typer.Option(min=1, max=65_535, help="The port.")]
 Data = Annotated[Path, typer.Option(help="The folder of its database.")]
 Address = Annotated[str | None, typer.Option(help="Where it tells what becomes of things; else it tells nobody.")]
 

@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from demo.simulator.clock import Bell, Clock
 
-HOST = "127.0.0.1"
 MAX_KEY_CHARACTERS = 200
 _BACKLOG = 1_024
 _MAX_BODY_BYTES = 65_536
@@ -43,7 +42,7 @@ class Later(BaseModel):
 
 
 def application(key: str, open_paths: Sequence[str] = ()) -> web.Application:
-    """An application without routes but /health; whoever calls another path needs the key, but for `open_paths`."""
+    """An application without routes but /health/ready; whoever calls another path needs the key, but for `open_paths`."""
     expected = f"Bearer {key}".encode()
 
     @web.middleware
@@ -56,9 +55,9 @@ def application(key: str, open_paths: Sequence[str] = ()) -> web.Application:
         except Refusal as refusal:
             return answer({"detail": refusal.detail}, refusal.status)
 
-    everybody = {"/health", *open_paths}
+    everybody = {"/health/ready", *open_paths}
     app = web.Application(middlewares=[guard], client_max_size=_MAX_BODY_BYTES)
-    app.router.add_get("/health", _health)
+    app.router.add_get("/health/ready", _health)
     return app
 
 
@@ -117,15 +116,15 @@ def key_of(request: web.Request) -> str:
     return key
 
 
-def serve(app: web.Application, port: int, *loops: Loop) -> None:
-    """Serves on this machine until SIGTERM; ends with the error of a loop that fails."""
-    asyncio.run(_serve(app, port, loops))
+def serve(app: web.Application, host: str, port: int, *loops: Loop) -> None:
+    """Serves until SIGTERM; ends with the error of a loop that fails."""
+    asyncio.run(_serve(app, host, port, loops))
 
 
-async def _serve(app: web.Application, port: int, loops: Sequence[Loop]) -> None:
+async def _serve(app: web.Application, host: str, port: int, loops: Sequence[Loop]) -> None:
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
     await runner.setup()
-    await web.TCPSite(runner, HOST, port, backlog=_BACKLOG).start()
+    await web.TCPSite(runner, host, port, backlog=_BACKLOG).start()
     ended = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, ended.set)

@@ -18,6 +18,11 @@ registry=$(password registry)
 redis=$(password redis)
 clickhouse=$(password clickhouse)
 exporter=$(password exporter)
+operator=$(password operator)
+provider=$(password provider)
+provider_webhook=$(password provider_webhook)
+carrier=$(password carrier)
+carrier_webhook=$(password carrier_webhook)
 catalog=$(password catalog)
 inventory=$(password inventory)
 orders=$(password orders)
@@ -31,11 +36,16 @@ put() {
     chmod 444 "$1"
 }
 put admin_database_url "postgresql://admin:${admin}@postgresql:5432/marea"
+put carrier_key "${carrier}"
+put carrier_webhook_secrets "${carrier_webhook}"
 put catalog_database_url "postgresql://catalog:${catalog}@postgresql:5432/marea"
 put clickhouse_url "http://marea:${clickhouse}@clickhouse:8123/marea"
 put debezium_password "${debezium}"
 put inventory_database_url "postgresql://inventory:${inventory}@postgresql:5432/marea"
+put operator_key "${operator}"
 put orders_database_url "postgresql://orders:${orders}@postgresql:5432/marea"
+put provider_key "${provider}"
+put provider_webhook_secrets "${provider_webhook}"
 put redis_url "redis://:${redis}@redis:6379/0"
 put admin_password "${admin}"
 put clickhouse_password "${clickhouse}"

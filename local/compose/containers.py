@@ -6,13 +6,14 @@ What is not ours (PostgreSQL, Kafka, ...) is in template.yml under the name that
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 from api.services import services
 from kernel.settings import OBJECTIVES
 from local.layout import DEFAULT_PORT, Layout, Profile
 from local.preparations import preparations
-from local.programs import programs, workers
+from local.programs import programs, simulators, workers
 from local.programs.services import programs as service_programs
 from local.programs.services import server_of
 from streams.feeds import choices, feeds, needs
@@ -45,7 +46,9 @@ _SETTINGS: Mapping[str, tuple[str, ...]] = {
 _IN_IMAGES = {"web": (), "server": ("postgresql",)}
 #: The sinks: a worker waits for that of its own feed.
 _SINKS = {"REDIS_URL": "redis", "CLICKHOUSE_URL": "clickhouse"}
-_MIB_SERVICE, _MIB_WORKER, _MIB_OPS, _MIB_DEMO = 384, 512, 384, 1536
+_MIB_SERVICE, _MIB_WORKER, _MIB_OPS, _MIB_SIMULATOR, _MIB_DEMO = 384, 512, 384, 192, 1536
+#: Where a simulated company keeps its database: a volume.
+DATA = Path("/var/lib/marea")
 
 
 class Containers(Layout):
@@ -72,7 +75,7 @@ def layout() -> Containers:
 
 
 #: What a container is, by which it has the most in common with others: the anchors of template.yml.
-Kind = Literal["preparation", "service", "process", "demo", "ops"]
+Kind = Literal["preparation", "service", "process", "simulator", "demo", "ops"]
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ class Container:
 def containers() -> tuple[Container, ...]:
     """All of ours that the stack consists of, in the order of the document."""
     at = layout()
-    return (*_preparing(at), *_services(at), *_workers(at), *_keeping(at))
+    return (*_preparing(at), *_services(at), *_workers(at), *_keeping(at), *_simulators(at))
 
 
 def tools() -> tuple[Container, ...]:
@@ -209,6 +212,18 @@ def _keeping(at: Containers) -> Iterator[Container]:
                 after=_after(program.after),
                 memory_mib=_MIB_OPS,
             )
+
+
+def _simulators(at: Containers) -> Iterator[Container]:
+    for program in simulators.programs(at):
+        yield Container(
+            name=program.name,
+            kind="simulator",
+            command=("python", *simulators.command_of(at, program.name, "0.0.0.0", PORT, DATA)),  # noqa: S104  its own network
+            settings=_settings(program.environment),
+            after=_after(program.after),
+            memory_mib=_MIB_SIMULATOR,
+        )
 
 
 #: Of those that are no services: where they say how they are.

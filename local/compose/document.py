@@ -6,7 +6,7 @@ from pathlib import Path
 from string import Template
 
 from api.services import services
-from local.compose.containers import Container, containers, secret_of, secrets, tools
+from local.compose.containers import DATA, Container, containers, secret_of, secrets, tools
 from local.layout import ROOT
 from local.programs.java import pinned_version
 
@@ -16,6 +16,8 @@ OTHERS = (
     *("admin_password", "clickhouse_password", "exporter_password", "grafana_password", "redis.conf"),
     *("redis_exporter.json", "registry_password", "registry.properties"),
 )
+#: What the template has a place for, each.
+_KINDS = ("preparation", "service", "process", "simulator")
 #: Those of our own containers that only look on.
 _ONLOOKERS = {"observer"}
 
@@ -35,7 +37,7 @@ def document() -> str:
         return "\n".join(_container(each, ending) for each in found)
 
     return _Text(_TEMPLATE.read_text()).substitute(
-        {kind: written(each for each in ours if each.kind == kind) for kind in ("preparation", "service", "process")},
+        {kind: written(each for each in ours if each.kind == kind) for kind in _KINDS},
         tools=written(by_hand),
         version=_version(),
         kafka=pinned_version("kafka"),
@@ -59,6 +61,7 @@ def _container(each: Container, ending: Collection[str]) -> str:
         *([f"    command: {' '.join(each.command)}"] if each.command else []),
         *_mapping("environment", each.plain | {f"MAREA_{name}_FILE": path for name, path in _files(each).items()}),
         *_listing("secrets", each.secrets),
+        *([f"    volumes: ['{each.name}:{DATA}']"] if each.kind == "simulator" else []),
         *_waiting(each.after, ending),
         f"    mem_limit: {each.memory_mib}m",
     ]
@@ -71,7 +74,8 @@ def _files(each: Container) -> Mapping[str, str]:
 
 def _waiting(after: Iterable[str], ending: Collection[str]) -> list[str]:
     conditions = {name: "service_completed_successfully" if name in ending else "service_healthy" for name in after}
-    return ["    depends_on:", *(f"      {name}: {{condition: {said}}}" for name, said in conditions.items())]
+    lines = [f"      {name}: {{condition: {said}}}" for name, said in conditions.items()]
+    return ["    depends_on:", *lines] if lines else []
 
 
 def _mapping(name: str, values: Mapping[str, str]) -> list[str]:

@@ -15,6 +15,7 @@ from local.programs import (
     redis,
     registry,
     services,
+    simulators,
     workers,
 )
 
@@ -44,6 +45,7 @@ def _core(layout: Layout) -> tuple[Program, ...]:
         registry.program(layout),
         connect.program(layout),
         keep.program(layout),
+        *simulators.programs(layout),
         *services.programs(layout),
         *workers.programs(layout),
         nginx.program(layout),
