@@ -51,10 +51,7 @@ _OFFSETS = {
     "carrier": 81,
     "supervisor": 90,
 }
-_SECRETS = (
-    *("admin", "debezium", "registry", "redis", "clickhouse", "supervisor", "exporter", "operator"),
-    *("provider", "provider_webhook", "carrier", "carrier_webhook"),
-)
+_SECRETS = ("admin", "debezium", "registry", "redis", "clickhouse", "supervisor", "exporter")
 
 #: What a stack consists of: what carries orders; or all, with those who watch it.
 Profile = Literal["core", "full"]
