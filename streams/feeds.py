@@ -98,23 +98,35 @@ def chosen() -> list[str]:
 
 def needs(name: str) -> tuple[str, ...]:
     """The settings, without their prefix, that a feed needs beside those of every worker; its service's calls, too."""
+    return (sink_of(name), *sorted(_read_by_calls(name) - _defaults(name).keys()))
+
+
+def sink_of(name: str) -> str:
+    """The setting that says where a feed writes to."""
     match name.split("."):
         case ["views"]:
-            return ("REDIS_URL",)
+            return "REDIS_URL"
         case ["tables"]:
-            return ("CLICKHOUSE_URL",)
+            return "CLICKHOUSE_URL"
         case ["reactions", owner]:
-            return (f"{owner.upper()}_DATABASE_URL", *sorted(_read_by_calls(owner) - service(owner).settings.keys()))
+            return f"{owner.upper()}_DATABASE_URL"
     raise UnknownFeed(name)
 
 
 def choices(name: str) -> Mapping[str, str]:
     """The settings with a default that it may be given as well, each with that."""
-    if not name.startswith(_OF_SERVICE):
-        return {}
-    owner = name.removeprefix(_OF_SERVICE)
-    return {each: default for each, default in service(owner).settings.items() if each in _read_by_calls(owner)}
+    read = _read_by_calls(name)
+    return {each: default for each, default in _defaults(name).items() if each in read}
 
 
-def _read_by_calls(owner: str) -> set[str]:
-    return {setting for call in service(owner).calls for setting in (*call.settings, *call.secrets)}
+def _read_by_calls(name: str) -> set[str]:
+    return {
+        setting
+        for each in reacting([name])
+        for call in each.calls
+        for setting in (*call.settings, *call.secrets)
+    }
+
+
+def _defaults(name: str) -> Mapping[str, str]:
+    return {setting: default for each in reacting([name]) for setting, default in each.settings.items()}

@@ -8,7 +8,7 @@ from local.program import NotReady, Program
 from local.programs.services import manifests
 from local.sources import python_sources
 from ops import chores
-from streams.feeds import feeds, needs
+from streams.feeds import feeds, sink_of
 
 #: Of whoever looks after everything.
 SETTINGS = ("ADMIN_DATABASE_URL", "CONNECT_URL", "KAFKA", "PARTITIONS")
@@ -33,7 +33,7 @@ def program(layout: Layout) -> Program:
 
 def urls_of_everything() -> list[str]:
     """The settings of all sinks and databases, for those who look after all of them."""
-    sinks = {setting for feed in feeds() for setting in needs(feed)}
+    sinks = {sink_of(feed) for feed in feeds()}
     return sorted(sinks | {f"{service.upper()}_DATABASE_URL" for service in databases()})
 
 

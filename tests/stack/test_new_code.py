@@ -6,6 +6,7 @@ Other stacks run from the code that is tested, and may start a program of it at 
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,9 +21,10 @@ from kernel import settings
 from local import layout as layouts
 from local.layout import PORTS, ROOT, STATE, Layout
 from local.supervisor import Supervisor
+from ops.databases import admin
 from streams.engine.reader import Views
 from tests.conftest import left_behind
-from tests.loyalty import WITHOUT_DATABASE, write_loyalty
+from tests.loyalty import WITH_CALLS, WITHOUT_DATABASE, write_loyalty, write_tables
 from tests.stack.processes import differ, pids
 from tests.stack.shop import Shop, eventually
 
@@ -125,3 +127,31 @@ def test_a_service_and_a_schema_that_were_added_are_there_after_up_and_whoever_d
     assert differ(during, after) == {"loyalty", "nginx", *MADE_OF_ALL}
     assert Shop().get("/points/ada").status_code == 404
     assert "/v1/points/{customer}" not in Shop().get("/openapi.json").json()["paths"]
+
+
+def given() -> dict[str, tuple[int, int]]:
+    """By order, the points that were given for it, and how often they were."""
+    with admin(settings.admin_database_url()) as cursor:
+        cursor.execute("SELECT order_id, given, times FROM loyalty.points")
+        return {order_id: (points, times) for order_id, points, times in cursor.fetchall()}
+
+
+def test_a_reaction_that_starts_now_handles_nothing_from_before_and_all_after_and_its_calls_are_made_once(
+    checkout: Checkout,
+) -> None:
+    shop = Shop()
+    sku = shop.stocked("gift", 1_000_000)
+    for _ in range(20):
+        assert shop.order([(sku, 1)]).ok
+    write_loyalty(checkout.root / "api", WITH_CALLS)
+    write_tables(checkout.root / "sql" / "postgres")
+    checkout.marea("up")
+    assert given() == {}
+    after = []
+    for number in range(200):
+        after.append(shop.order([(sku, 1)]).json()["id"])
+        if number in (40, 150):
+            pid = pids(checkout.supervisor)["worker-1"]
+            assert pid
+            os.kill(pid, signal.SIGKILL)
+    eventually(lambda: given() == dict.fromkeys(after, (7, 1)), patience_s=60)

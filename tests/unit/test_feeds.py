@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from api.services import services
+from api.services import service, services
 from kernel.settings import MissingSetting
 from streams.engine.feed import Feed
 from streams.feeds import UnknownFeed, chosen, feeds, needs, open_store, open_timer, reacting
@@ -41,7 +41,13 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def of(feed: str) -> dict[str, str]:
-    return {name: SINKS[name] for name in needs(feed)}
+    return {name: SINKS.get(name, f"the value of {name}") for name in needs(feed)}
+
+
+def read_by_calls(name: str) -> list[str]:
+    """The settings that must be there for the calls of a service."""
+    read = {setting for call in service(name).calls for setting in (*call.settings, *call.secrets)}
+    return sorted(read - service(name).settings.keys())
 
 
 def test_a_worker_runs_all_feeds_unless_it_is_told_which(told: Callable[..., None]) -> None:
@@ -61,7 +67,7 @@ def test_a_feed_needs_the_settings_of_its_own_sink() -> None:
     assert {name: needs(name) for name in feeds()} == {
         "views": ("REDIS_URL",),
         "tables": ("CLICKHOUSE_URL",),
-        **{f"reactions.{name}": (f"{name.upper()}_DATABASE_URL",) for name in REACTING},
+        **{f"reactions.{name}": (f"{name.upper()}_DATABASE_URL", *read_by_calls(name)) for name in REACTING},
     }
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -17,19 +18,21 @@ from api.services import BadManifest, check, consumers, services, topics
 from api.web.openapi import document
 from api.wsgi import create_app
 from kernel.deadlines import Deadline
+from kernel.settings import MissingSetting
+from kernel.tasks import Call
 from local import layout as layouts
 from local.compose.document import document as document_of_compose
 from local.compose.files import files
 from local.layout import PARTITIONS, Layout
-from local.programs import nginx, prometheus
+from local.programs import nginx, prometheus, workers
 from local.programs import services as programs
 from ops import consumers as looks
 from ops import positions
 from ops.databases import service_urls
 from streams.engine.consumer import Reaction, consumer_id
 from streams.engine.stores import LaneId, Progress
-from streams.feeds import feeds
-from tests.loyalty import WITHOUT_DATABASE, write_loyalty
+from streams.feeds import choices, feeds, needs, open_caller, reacting
+from tests.loyalty import WITH_CALLS, WITHOUT_DATABASE, write_loyalty
 
 PORT = 23_400
 GAUGE = gauge("marea_test", "What is tested.", "SELECT 1")
@@ -39,6 +42,7 @@ WITH_DATABASE = """
         reactions=(Reaction("loyalty.points", "loyalty", "marea.order", frozenset(), print, iter, ""),),
         gauges=(gauge("marea_points_given", "Points that were given.", "SELECT 1"),),
 """
+CALL = Call("gift", print, print, print)  # type: ignore[arg-type]
 CACHES = (found.services, found.consumers, found.views, found.tables, found.reactions)
 
 
@@ -59,6 +63,9 @@ def new(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
     yield found.service("loyalty")
     forget()
     vars(api).pop("loyalty", None)
+
+
+with_calls = pytest.mark.parametrize("new", [WITH_CALLS], indirect=True, ids=["with calls"])
 
 
 def test_it_is_found_by_its_folder_and_takes_nobodys_port(new: Service) -> None:
@@ -161,14 +168,17 @@ def test_it_is_served_without_a_line_more(new: Service, monkeypatch: pytest.Monk
         ({"has_database": False}, "has no database"),
         ({"has_database": False, "topics": (), "states": {}, "reactions": (), "gauges": (GAUGE,)}, "no gauges"),
         ({"reactions": (), "deadlines": (Deadline("d", print),)}, "deadlines and no reactions"),
+        ({"reactions": (), "deadlines": (), "calls": (CALL,)}, "calls and no reactions"),
+        ({"calls": (CALL, CALL)}, "two calls of one kind"),
+        ({"settings": {"KEY": ""}, "secrets": ("KEY",)}, "among its settings and among its secrets"),
         ({"streams": ("elsewhere/stream",)}, "streams at elsewhere/stream"),
         ({"reactions": (Reaction("r", "other", "", frozenset(), print, iter, ""),)}, "of other"),  # type: ignore[arg-type]
     ],
 )
 def test_a_service_that_contradicts_itself_is_refused(changes: dict[str, Any], said: str) -> None:
-    [first, *_] = services()
+    reacting_one = next(each for each in services() if each.reactions and each.deadlines)
     with pytest.raises(BadManifest, match=said):
-        check([replace(first, **changes)])
+        check([replace(reacting_one, **changes)])
 
 
 @pytest.mark.parametrize("what", ["name", "number", "paths", "topics", "views", "gauges"])
@@ -200,3 +210,53 @@ def test_it_has_its_container_worker_and_secret_and_a_place_behind_the_door_of_c
     assert ("loyalty_database_url" in found["loyalty"]["secrets"]) == new.has_database
     assert ("worker-reactions-loyalty" in found) == new.has_database
     assert ("put loyalty_database_url" in files()["secrets.sh"]) == new.has_database
+
+
+@with_calls
+def test_its_secrets_reach_its_process_and_what_its_calls_read_those_who_make_them(
+    new: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAREA_GIFT_POINTS", "9")
+    layout = Layout(PORT)
+    given = {program.name: program.environment for program in (*programs.programs(layout), *workers.programs(layout))}
+    assert {name for name, environment in given.items() if "MAREA_STAFF_KEY" in environment} == {"loyalty"}
+    assert {name for name, environment in given.items() if "MAREA_GIFT_KEY" in environment} == {"worker-1"}
+    assert {name for name, told in given.items() if told.get("MAREA_GIFT_POINTS") == "9"} == {"loyalty", "worker-1"}
+    assert given["worker-1"]["MAREA_GIFT_KEY"] == layout.secrets["gift_key"] != layout.secrets["staff_key"]
+
+
+@with_calls
+def test_in_containers_its_secrets_are_files_of_their_own(new: Service) -> None:
+    found = yaml.safe_load(document_of_compose())
+    holders = {
+        name: {secret for secret in ("staff_key", "gift_key") if secret in each.get("secrets", ())}
+        for name, each in found["services"].items()
+    }
+    assert {name: held for name, held in holders.items() if held} == {
+        "loyalty": {"staff_key"},
+        "worker-reactions-loyalty": {"gift_key"},
+        "demo": {"staff_key", "gift_key"},
+        "ops": {"staff_key", "gift_key"},
+    }
+    worker = found["services"]["worker-reactions-loyalty"]["environment"]
+    assert worker["MAREA_GIFT_KEY_FILE"] == "/run/secrets/gift_key"
+    assert worker["MAREA_GIFT_POINTS"] == "${MAREA_GIFT_POINTS:-7}"
+    assert "MAREA_GIFT_NAME" not in worker, "no call reads it"
+    script = files()["secrets.sh"]
+    assert "gift_key=$(password gift_key)" in script
+    assert 'put gift_key "${gift_key}"' in script
+
+
+@with_calls
+def test_its_calls_are_made_where_its_reactions_are_with_the_settings_that_they_read(
+    new: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert new in reacting(["reactions.loyalty"])
+    assert new not in reacting(["views", "reactions.orders"])
+    for name in needs("reactions.loyalty"):
+        with pytest.raises(MissingSetting, match=name):
+            open_caller("loyalty", Event())
+        monkeypatch.setenv(f"MAREA_{name}", "postgresql://loyalty@127.0.0.1:1/marea")
+    open_caller("loyalty", Event())
+    assert needs("reactions.loyalty") == ("LOYALTY_DATABASE_URL", "GIFT_KEY")
+    assert choices("reactions.loyalty") == {"GIFT_POINTS": "7"}
