@@ -82,6 +82,11 @@ def answer_hours() -> float:
     return float(setting("ANSWER_HOURS", "24"))
 
 
+def task_hours() -> float:
+    """For how many hours a task that is done is kept, to be looked at; 24 unless it is set."""
+    return float(setting("TASK_HOURS", "24"))
+
+
 def admin_database_url() -> str:
     """The services' PostgreSQL, as the role that may make roles, databases and replication slots."""
     return setting("ADMIN_DATABASE_URL")

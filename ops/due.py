@@ -10,7 +10,11 @@ from psycopg2.sql import SQL, Identifier
 from ops.databases import admin, admin_url, databases
 from ops.trouble import Trouble
 
-#: A command is late by less than a second while a worker runs: after this long, none does, or its code fails.
+#: Of each, the states in which it may be; a task that is done does not count.
+DEADLINE_STATES = ("waiting", "due", "failing")
+TASK_STATES = ("due", "at work or resting", "given up")
+#: Commands and calls are late by less than a second while a worker runs: after this long, none does, or its code fails; or
+#: more calls are asked for than can be made.
 LATE = timedelta(seconds=30)
 
 _DEADLINES = SQL("""
@@ -19,8 +23,8 @@ SELECT name, CASE WHEN attempts > 0 THEN 'failing' WHEN due_at <= %(now)s THEN '
 FROM {table} GROUP BY 1, 2 ORDER BY 1, 2
 """)
 _TASKS = SQL("""
-SELECT kind, CASE WHEN state = 'waiting' AND try_at > %(now)s THEN 'at work or resting' ELSE state END AS state,
-    count(*), min(asked_at), max(error)
+SELECT kind, CASE WHEN state <> 'waiting' THEN state WHEN try_at <= %(now)s THEN 'due' ELSE 'at work or resting' END AS state,
+    count(*), min(CASE WHEN state = 'waiting' AND try_at <= %(now)s THEN try_at ELSE asked_at END), max(error)
 FROM {table} WHERE state <> 'done' GROUP BY 1, 2 ORDER BY 1, 2
 """)
 
@@ -29,7 +33,8 @@ FROM {table} WHERE state <> 'done' GROUP BY 1, 2 ORDER BY 1, 2
 class Waiting:
     """A service's deadlines of one name, or tasks of one kind, in one state.
 
-    `since` is the earliest moment at which one of them falls due, or was asked for; `error` is one of theirs.
+    `since` is the earliest moment at which one of them falls due, or, of tasks that are not due, at which one was asked for;
+    `error` is one of theirs.
     """
 
     what: str
@@ -76,9 +81,10 @@ def _trouble(each: Waiting, now: datetime) -> Trouble | None:
     if each.what == "task" and each.state == "given up":
         name = f"the task {each.name} of {each.service}"
         return Trouble(name, f"{each.number:,} have been given up{said}", each.since, still=False)
-    if each.what == "deadline" and now - each.since > LATE:
-        why = said or ": no worker has the reactions of that service, or none knows this deadline"
-        return Trouble(f"the deadline {each.name} of {each.service}", f"{each.number:,} are overdue{why}", each.since)
+    is_overdue = each.state == "due" or (each.what == "deadline" and each.state == "failing")
+    if is_overdue and now - each.since > LATE:
+        why = said or f": no worker has the reactions of that service, or none knows this {each.what}"
+        return Trouble(f"the {each.what} {each.name} of {each.service}", f"{each.number:,} are overdue{why}", each.since)
     return None
 
 

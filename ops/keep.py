@@ -6,7 +6,7 @@ import threading
 from functools import partial
 
 from kernel import health as probes
-from ops import answers, chores, consumers, generations, health, outboxes, relay, summaries
+from ops import chores, consumers, generations, health, old, outboxes, relay, summaries
 from ops.chores import Chore
 
 #: Seconds between looks at all consumers, which cost their stores some work.
@@ -23,7 +23,7 @@ def keep() -> None:
     work = (
         Chore("partitions", 3_600, outboxes.keep_partitions),
         Chore("relay", 5, relay.Mender().mend),
-        Chore("answers", 600, answers.forget_old),
+        Chore("old", 600, old.forget_old),
         Chore("generations", 600, generations.sweep),
         Chore("summaries", 60, summaries.keep_summaries),
         Chore("troubles", 5, partial(health.note_troubles, looks)),

@@ -36,8 +36,7 @@ from streams.engine.stores.redis import connect as connect_redis
 
 Reading = Callable[[], Iterable[Sample]]
 
-#: The states in which a deadline may be, and a task of Kafka Connect: those in which none is are told, too.
-_DEADLINE_STATES = ("waiting", "due", "failing")
+#: The states in which a task of Kafka Connect may be: those in which none is are told, too.
 _TASK_STATES = ("RUNNING", "FAILED", "PAUSED", "UNASSIGNED")
 _KINDS = ("view", "table", "reaction", "saga")
 _TIMEOUT_S = 10
@@ -139,13 +138,17 @@ def due_now() -> Iterator[Sample]:
 
 
 def of_due(found: Sequence[Waiting], now: datetime) -> Iterator[Sample]:
-    """Each by service, name and state; of deadlines also the states in which none is."""
+    """Each by service, name and state; the states in which none is, too."""
     numbers = {(each.what, each.service, each.name, each.state): each for each in found}
     declared = {
-        ("deadline", service.name, deadline.name, state)
+        (what, service.name, name, state)
         for service in services()
-        for deadline in service.deadlines
-        for state in _DEADLINE_STATES
+        for what, names, states in (
+            ("deadline", [each.name for each in service.deadlines], due.DEADLINE_STATES),
+            ("task", [each.kind for each in service.calls], due.TASK_STATES),
+        )
+        for name in names
+        for state in states
     }
     for key in declared | numbers.keys():
         what, *labels = key

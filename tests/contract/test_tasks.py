@@ -16,7 +16,7 @@ from kernel import tasks
 from kernel.postgres import connect
 from kernel.tasks import LONGEST_PAUSE_S, MOST_ATTEMPTS, Task, Unanswered
 from local.layout import Layout
-from ops import due
+from ops import due, old
 from ops.databases import admin
 from tests.contract.conftest import DATABASE
 from tests.events import START
@@ -188,6 +188,22 @@ def test_a_call_that_was_given_up_is_made_again_once_somebody_wants_it(kind: str
     assert [each.attempts for each in claim(cursor, kind, START)] == [1]
     assert done(cursor, task_id)
     assert not tasks.retry(cursor, task_id, START), "it is done"
+
+
+def test_what_is_done_is_deleted_later_and_nothing_else_ever(
+    layout: Layout, kind: str, cursor: Cursor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(old, "_SLICE", 2)
+    *recorded, given_up, waits = asked(cursor, kind, 7)
+    claimed = {task.id: task for task in claim(cursor, kind, START, 7)}
+    tasks.put_off(cursor, [Unanswered(claimed[given_up], "503", is_given_up=True)], START)
+    tasks.done(cursor, recorded[:-1], START)
+    tasks.done(cursor, recorded[-1:], START + SECOND)
+    [kept] = [each for each in old._KEPT if each.table == "task"]  # noqa: SLF001  # of a database beside the services'
+    with admin(layout.database_url("admin", DATABASE)) as housekeeper:
+        old._forget(housekeeper, "orders", kept, START + SECOND)  # noqa: SLF001
+        housekeeper.execute("SELECT id FROM orders.task WHERE kind = %s ORDER BY id", (kind,))
+        assert [task_id for (task_id,) in housekeeper.fetchall()] == [recorded[-1], given_up, waits]
 
 
 def test_of_each_kind_as_many_are_claimed_as_there_is_room_for(kind: str, cursor: Cursor) -> None:

@@ -19,8 +19,8 @@ import requests
 
 from kernel import settings
 from local.stack import Stack
-from ops.answers import forget_old
 from ops.databases import admin
+from ops.old import forget_old
 from ops.rebuild import rebuild
 from tests.stack.buyers import buying
 from tests.stack.shop import Shop, at_once, eventually

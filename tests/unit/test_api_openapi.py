@@ -73,6 +73,7 @@ def test_what_has_a_version_says_it_as_a_tag_and_takes_tags(api: dict[str, Any])
 def test_the_front_door_lets_every_header_through_that_means_something(api: dict[str, Any]) -> None:
     parameters = [each for _, operation in operations(api) for each in operation.get("parameters", ())]
     assert {each["name"] for each in parameters if each["in"] == "header"} <= set(nginx.HEADERS)
+    assert "Authorization" in nginx.HEADERS, "what staff's operations ask for is a scheme, and no parameter"
 
 
 def test_every_body_and_every_answer_has_an_example_that_is_one(api: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ import threading
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from time import monotonic
@@ -33,7 +34,8 @@ from kernel.metrics import (
 )
 from kernel.metrics import measured as measured_as
 from kernel.refusals import Unavailable
-from ops import readings
+from kernel.tasks import Call
+from ops import due, readings
 from ops.due import Waiting
 from ops.observe import EVERY_S, KEPT_S, Observer
 from ops.parked import Aggregate
@@ -277,6 +279,21 @@ class TestReadings:
         assert told["marea_deadlines", "orders", "pay_by", "due"] == 3
         assert told["marea_deadlines_oldest_seconds", "orders", "pay_by", "due"] == 40
         assert told["marea_deadlines", "orders", "pay_by", "failing"] == 0
+
+    def test_of_a_call_that_a_service_makes_the_states_in_which_none_is_are_told_too(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        [first, *_] = services()
+        call = Call("pay", print, print, print)  # type: ignore[arg-type]
+        monkeypatch.setattr(readings, "services", lambda: [replace(first, calls=(call,))])
+        waiting = Waiting("task", first.name, "pay", "due", 3, self.NOW - timedelta(seconds=40), None)
+        told = self.told(readings.of_due([waiting], self.NOW))
+        assert {state: told["marea_tasks", first.name, "pay", state] for state in due.TASK_STATES} == {
+            "due": 3,
+            "at work or resting": 0,
+            "given up": 0,
+        }
+        assert told["marea_tasks_oldest_seconds", first.name, "pay", "due"] == 40
 
     def test_what_is_not_due_yet_has_no_age(self) -> None:
         waiting = Waiting("deadline", "orders", "pay_by", "waiting", 3, self.NOW + timedelta(seconds=40), None)

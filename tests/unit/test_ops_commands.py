@@ -134,7 +134,7 @@ def test_status_tells_deadlines_and_tasks_by_state_and_age(monkeypatch: pytest.M
     assert "60 s ago" in printed
 
 
-def test_deadlines_that_are_long_overdue_and_tasks_given_up_are_troubles() -> None:
+def test_deadlines_and_tasks_that_are_long_overdue_and_tasks_given_up_are_troubles() -> None:
     now = datetime.now(UTC)
     overdue, fine = now - due.LATE - timedelta(seconds=1), now - due.LATE + timedelta(seconds=1)
     found = [
@@ -143,12 +143,15 @@ def test_deadlines_that_are_long_overdue_and_tasks_given_up_are_troubles() -> No
         Waiting("deadline", "orders", "c", "due", 1, fine, None),
         Waiting("deadline", "orders", "d", "waiting", 1, now + due.LATE, None),
         Waiting("task", "orders", "e", "given up", 3, fine, "503"),
-        Waiting("task", "orders", "f", "waiting", 3, overdue, None),
+        Waiting("task", "orders", "f", "at work or resting", 3, overdue, None),
+        Waiting("task", "orders", "g", "due", 4, overdue, None),
+        Waiting("task", "orders", "h", "due", 4, fine, None),
     ]
     assert [(each.what, each.still) for each in due.troubles(found, now)] == [
         ("the deadline a of orders", True),
         ("the deadline b of orders", True),
         ("the task e of orders", False),
+        ("the task g of orders", True),
     ]
     assert due.troubles(found, now)[1].why == "1 are overdue: KeyError: 'x'"
 
