@@ -20,6 +20,7 @@ _SHIPMENT: dict[str, Any] = {
     "units": [{"sku": "milk", "quantity": 2, "unit_price_minor": 150}],
     "amount_minor": 300,
     "tracking": "C1000001",
+    "days": 3,
     "expected_by": _AT,
     "is_contradicted": False,
 }
@@ -141,6 +142,7 @@ class Shipment(BaseModel):
     units: list[ShipmentUnits]
     amount_minor: int
     tracking: str | None = Field(description="The carrier's number.")
+    days: int | None = Field(description="That it takes, as the carrier says.")
     expected_by: str | None
     is_contradicted: bool = Field(description="Whether the carrier has said otherwise since.")
 

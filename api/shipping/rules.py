@@ -26,6 +26,8 @@ State = FulfilmentAnsweredData
 
 #: A parcel's lines, at most.
 MOST_LINES = 10
+#: For how long more than the carrier says a parcel may be under way.
+GRACE = timedelta(days=2)
 
 #: Where a parcel still is in the house, and where it is not.
 IN_HOUSE: frozenset[ShipmentStatus] = frozenset({"planned", "packed", "held", "ready"})
@@ -109,8 +111,7 @@ def label(fulfilment: Fulfilment, number: int, tracking: str, days: int, context
     shipment = _shipment(fulfilment.state, number)
     if shipment["status"] != "ready" or shipment["tracking"]:
         return None
-    labelled = shipment | {"tracking": tracking, "expected_by": context.now + timedelta(days=days)}
-    return _changed(fulfilment, fulfilment.state, labelled, "ShipmentLabelled", None, context)
+    return _changed(fulfilment, fulfilment.state, shipment | {"tracking": tracking, "days": days}, "ShipmentLabelled", None, context)
 
 
 def dispatch(order_id: str, fulfilment: Fulfilment | None, number: int, context: Context) -> FulfilmentEvent:
@@ -119,7 +120,8 @@ def dispatch(order_id: str, fulfilment: Fulfilment | None, number: int, context:
     _check(shipment, {"ready"}, "handed over")
     if shipment["tracking"] is None:
         raise Conflict(f"Shipment {number} of order {order_id} has no label of the carrier yet: try again.")
-    return _changed(found, state, shipment | {"status": "dispatched"}, "ShipmentDispatched", None, context)
+    expected_by = context.now + timedelta(days=shipment["days"] or 0) + GRACE
+    return _changed(found, state, shipment | {"status": "dispatched", "expected_by": expected_by}, "ShipmentDispatched", None, context)
 
 
 def scan(
@@ -202,6 +204,7 @@ def _planned(number: int, units: list[ShipmentUnits]) -> Shipment:
         "units": units,
         "amount_minor": _amount(units),
         "tracking": None,
+        "days": None,
         "expected_by": None,
         "is_contradicted": False,
     }

@@ -27,6 +27,8 @@ class Shipment(TypedDict):
     amount_minor: int
     #: The carrier's number.
     tracking: str | None
+    #: That it takes, as the carrier says.
+    days: int | None
     #: When it should have arrived.
     expected_by: datetime | None
     #: Whether the carrier has said otherwise since.
