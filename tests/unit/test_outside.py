@@ -105,9 +105,12 @@ def test_what_does_not_say_what_became_of_it_is_no_answer(company: Company, stat
 @pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n" + TELLS_DONE, b"no HTTP"])
 def test_half_an_answer_is_none(company: Company, sent: bytes) -> None:
     company.answer = sent
+    provider = SimulatedProvider(company.url, "key")
     with pytest.raises(NoAnswer, match="payment provider: POST /authorizations/a/void"):
-        SimulatedProvider(company.url, "key").void("o.1", "a")
-    assert len(company.asked) == 1, "it is tried again by tasks alone"
+        provider.void("o.1", "a")
+    with pytest.raises(NoAnswer, match=r"payment provider: GET /operations/o\.1"):
+        provider.lookup("o.1")
+    assert len(company.asked) == 2, "it is tried again by tasks alone"
 
 
 def test_who_is_not_there_gives_no_answer() -> None:
