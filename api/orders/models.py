@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.web.pages import NextCursor, Page
 from api.web.requests import Body, Id, Path, Query, Text, Time
+from api.web.shown import Step, Units
 from kernel.limits import MAX_NUMBER
 from kernel.refusals import FieldError, Invalid
 from schemas.exchange import ExchangeStep
@@ -202,23 +203,6 @@ class OrderLine(BaseModel):
     lost: int
 
 
-class Step(BaseModel):
-    """What happened, when, and why, where that is not plain."""
-
-    model_config = ConfigDict(json_schema_extra={"example": _STEP})
-
-    type: str
-    at: str
-    reason: str | None
-
-
-class Units(BaseModel):
-    """Units of one product."""
-
-    sku: str
-    quantity: int
-
-
 class CancelRequest(BaseModel):
     """The last request to stop units."""
 
@@ -291,7 +275,7 @@ class Exchange(BaseModel):
     updated_at: str
 
 
-class Case(BaseModel):
+class OpenCase(BaseModel):
     """What needs a person."""
 
     model_config = ConfigDict(json_schema_extra={"example": _CASE})
@@ -309,7 +293,7 @@ class Cases(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"example": {"cases": [_CASE]}})
 
-    cases: list[Case]
+    cases: list[OpenCase]
 
 
 class OrderPage(BaseModel):

@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.web.requests import Body, Path, Text
+from api.web.shown import Case, Step
 from schemas.payment import OperationKind, OperationState, PaymentStatus
 
 _ORDER_ID = "01900000-0000-7000-8000-000000000001"
@@ -19,7 +20,6 @@ _OPERATION: dict[str, Any] = {
     "reference": "auth_1",
     "code": None,
 }
-_CASE: dict[str, Any] = {"kind": "refund failed", "number": 3, "reason": "it failed 5 times", "since": "2026-01-31T12:00:00.000000Z"}
 _PAYMENT: dict[str, Any] = {
     "order_id": _ORDER_ID,
     "version": 1,
@@ -92,25 +92,6 @@ class Operation(BaseModel):
     state: OperationState
     reference: str | None
     code: str | None
-
-
-class Case(BaseModel):
-    """What needs a person."""
-
-    model_config = ConfigDict(json_schema_extra={"example": _CASE})
-
-    kind: str
-    number: int
-    reason: str
-    since: str
-
-
-class Step(BaseModel):
-    """What happened, when, and why, where that is not plain."""
-
-    type: str
-    at: str
-    reason: str | None
 
 
 class Payment(BaseModel):

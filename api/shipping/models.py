@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.web.requests import Body, Id, Path, Text
+from api.web.shown import Case, Step, Units
 from kernel.limits import MAX_NUMBER
 from kernel.refusals import FieldError, Invalid
 from schemas.fulfilment import FulfilmentStatus, ShipmentStatus
@@ -25,7 +26,6 @@ _SHIPMENT: dict[str, Any] = {
     "is_contradicted": False,
 }
 _STEP: dict[str, Any] = {"type": "ShipmentsPlanned", "at": _AT, "reason": None}
-_CASE: dict[str, Any] = {"kind": "overdue", "number": 1, "reason": "it should have arrived", "since": _AT}
 _FULFILMENT: dict[str, Any] = {
     "order_id": _ORDER_ID,
     "version": 5,
@@ -98,7 +98,7 @@ class NewReturn(Body):
         return _by_sku(self.lines)
 
 
-class Ruling(Body):
+class ParcelRuling(Body):
     """Where a parcel is, as somebody has found out."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"outcome": "delivered", "reason": "the customer has it"}})
@@ -147,39 +147,11 @@ class Shipment(BaseModel):
     is_contradicted: bool = Field(description="Whether the carrier has said otherwise since.")
 
 
-class Units(BaseModel):
-    """Units of one product."""
-
-    sku: str
-    quantity: int
-
-
 class Answer(BaseModel):
     """What became of the last request to stop units."""
 
     number: int
     stopped: list[Units]
-
-
-class Case(BaseModel):
-    """What needs a person."""
-
-    model_config = ConfigDict(json_schema_extra={"example": _CASE})
-
-    kind: str
-    number: int
-    reason: str
-    since: str
-
-
-class Step(BaseModel):
-    """What happened, when, and why, where that is not plain."""
-
-    model_config = ConfigDict(json_schema_extra={"example": _STEP})
-
-    type: str
-    at: str
-    reason: str | None
 
 
 class Fulfilment(BaseModel):

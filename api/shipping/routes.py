@@ -14,9 +14,9 @@ from api.shipping.models import (
     Inspection,
     NewReturn,
     OrderId,
+    ParcelRuling,
     Rejection,
     ReturnOf,
-    Ruling,
     ShipmentOf,
 )
 from api.shipping.models import Fulfilment as FulfilmentModel
@@ -67,7 +67,7 @@ def create_app(database: Database[Shipping], views: Views, clock: Clock, parse: 
     routes.post("/v1/returns/<order_id>", responses=back)(handlers.request_return)
     for name in ("cancel", "approve", "reject", "receive", "accept"):
         routes.post(f"/v1/returns/<order_id>/<number>/{name}", responses=back)(getattr(handlers, f"{name}_return"))
-    routes.post("/v1/webhooks/carrier", responses={HTTPStatus.NO_CONTENT: None})(handlers.hear_carrier)
+    routes.post("/v1/webhooks/carrier", doc_ui=False)(handlers.hear_carrier)
     return web.create_app(SERVICE, routes, database.ping, operator_key)
 
 
@@ -94,7 +94,7 @@ class _Handlers:
         """A parcel that is paid for, and has its label, is handed to the carrier."""
         return self._ship(path, header, lambda now, context: rules.dispatch(str(path.order_id), now, path.number, context))
 
-    def rule(self, path: ShipmentOf, header: _StaffCommand, body: Ruling) -> Response:
+    def rule(self, path: ShipmentOf, header: _StaffCommand, body: ParcelRuling) -> Response:
         """Settles a case: where a parcel is, as somebody has found out."""
         order_id = str(path.order_id)
         return self._ship(

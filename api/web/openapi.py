@@ -39,7 +39,7 @@ def document(described: Iterable[Service]) -> dict[str, Any]:
 def _nothing(each: Service) -> Resources:
     """Enough to say what the routes are: nothing is there, and nobody connects to it."""
     return Resources(
-        *(each.name, each.topics, "", Views("redis://", 1), SYSTEM, {**each.settings, **dict.fromkeys(each.secrets, "")}),
+        *(each.name, each.topics, "", Views("redis://", 1), SYSTEM, {**each.settings, **dict.fromkeys(each.secrets, "-")}),
         *(codec, "", 1),
     )
 
