@@ -208,10 +208,8 @@ def _reserved(order: Order, facts: Facts, context: Context) -> OrderEvent | None
     payment = facts.get("payment")
     if payment is None or payment["order_version"] < order.state["due_version"]:
         return None
-    if payment["is_declined"]:
-        return _cancel_all(order, payment["reason"] or DECLINED, context)
     if payment["authorized_minor"] is None:
-        return None
+        return _cancel_all(order, payment["reason"] or DECLINED, context) if payment["is_declined"] else None
     if payment["authorized_minor"] != order.state["due_minor"]:
         return _cancel_all(order, OTHER_AMOUNT, context)
     return _event("OrderConfirmed", order, context, "confirmed")

@@ -21,7 +21,10 @@ OPERATION = "payments.operation"
 DUE = """
 SELECT id::text, jsonb_build_object('is_due', true)::text FROM payment WHERE notes ? 'order'
 """
-PACKED = "SELECT id::text, jsonb_build_object('fulfilment', notes -> 'fulfilment')::text FROM payment WHERE notes ? 'fulfilment'"
+PACKED = """
+SELECT id::text, jsonb_build_object('fulfilment', notes -> 'fulfilment')::text FROM payment
+WHERE notes -> 'fulfilment' <> '{"packed": {}, "all_gone": false}'
+"""
 
 #: By topic: every aggregate's id and state, ordered by id, in the shape of what its view is made of.
 STATES: Mapping[str, str] = {"marea.payment": states_query("payment")}

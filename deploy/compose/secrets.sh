@@ -18,14 +18,16 @@ registry=$(password registry)
 redis=$(password redis)
 clickhouse=$(password clickhouse)
 exporter=$(password exporter)
-operator=$(password operator)
-provider=$(password provider)
-provider_webhook=$(password provider_webhook)
-carrier=$(password carrier)
-carrier_webhook=$(password carrier_webhook)
 catalog=$(password catalog)
 inventory=$(password inventory)
 orders=$(password orders)
+payments=$(password payments)
+shipping=$(password shipping)
+carrier_key=$(password carrier_key)
+carrier_webhook_secrets=$(password carrier_webhook_secrets)
+operator_key=$(password operator_key)
+provider_key=$(password provider_key)
+provider_webhook_secrets=$(password provider_webhook_secrets)
 grafana=$(password grafana)
 
 # Files keep their owner and mode in a container, where another user reads them. Only you can enter the folder that they
@@ -36,17 +38,19 @@ put() {
     chmod 444 "$1"
 }
 put admin_database_url "postgresql://admin:${admin}@postgresql:5432/marea"
-put carrier_key "${carrier}"
-put carrier_webhook_secrets "${carrier_webhook}"
+put carrier_key "${carrier_key}"
+put carrier_webhook_secrets "${carrier_webhook_secrets}"
 put catalog_database_url "postgresql://catalog:${catalog}@postgresql:5432/marea"
 put clickhouse_url "http://marea:${clickhouse}@clickhouse:8123/marea"
 put debezium_password "${debezium}"
 put inventory_database_url "postgresql://inventory:${inventory}@postgresql:5432/marea"
-put operator_key "${operator}"
+put operator_key "${operator_key}"
 put orders_database_url "postgresql://orders:${orders}@postgresql:5432/marea"
-put provider_key "${provider}"
-put provider_webhook_secrets "${provider_webhook}"
+put payments_database_url "postgresql://payments:${payments}@postgresql:5432/marea"
+put provider_key "${provider_key}"
+put provider_webhook_secrets "${provider_webhook_secrets}"
 put redis_url "redis://:${redis}@redis:6379/0"
+put shipping_database_url "postgresql://shipping:${shipping}@postgresql:5432/marea"
 put admin_password "${admin}"
 put clickhouse_password "${clickhouse}"
 put grafana_password "${grafana}"

@@ -44,7 +44,7 @@ _NUMBERS = {431: "494 =431"}
 #: be refused behind us without a word why.
 HEADERS = (
     *("Accept", "Authorization", "Content-Encoding", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match"),
-    *("Last-Event-ID", "Marea-Token", "Prefer", "traceparent"),
+    *("Last-Event-ID", "Marea-Token", "Prefer", "Webhook-Signature", "traceparent"),
 )
 #: What an address consists of, and what a header's text does (RFC 9110, section 5.5).
 _ADDRESS, _TEXT = r"[!$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]", r"[\t\x20-\x7E\x80-\xFF]"
