@@ -241,8 +241,8 @@ def _answered(found: Iterable[Row]) -> Iterator[tuple[str, Row]]:
     """An exchange knows what has become of its return."""
     for each in found:
         for exchange_id, came in facts.came_back(each).items():  # type: ignore[arg-type]  # a state in JSON
-            if came["status"] not in ("requested", "approved", "received", "refunded"):
-                yield exchange_id, {"returned": came["status"]}
+            if came["status"] not in ("requested", "approved", "received"):
+                yield exchange_id, {"returned": "accepted" if came["status"] == "refunded" else came["status"]}
 
 
 def reactions(outbox: Outbox[OrderEvent | ExchangeEvent], clock: Clock, hold: timedelta) -> tuple[Reaction, ...]:
