@@ -115,7 +115,7 @@ def reactions(outbox: Outbox[PaymentEvent], clock: Clock) -> tuple[Reaction, ...
         def handle(cursor: Cursor, events: Sequence[Any]) -> None:
             hear(Payments(cursor, outbox), events, clock)
 
-        return Reaction(f"payments.{name}", "payments", topic, frozenset(types), handle, expected, effects)
+        return Reaction(f"payments.{name}", "payments", topic, frozenset(types), handle, expected, effects, start="now")
 
     due = {"OrderReserved", "OrderLinesCancelled", "OrderLinesLost", "OrderDueChanged", "OrderCreditReturned"}
     packed = {"ShipmentPacked", "ShipmentHeld", "ShipmentDispatched", "FulfilmentAnswered"}

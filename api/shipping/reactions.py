@@ -198,13 +198,16 @@ def _exchanged(found: Iterable[Row]) -> Iterator[tuple[str, Row]]:
 
 
 def reactions(outbox: Outbox[FulfilmentEvent | ReturnsEvent], clock: Clock) -> tuple[Reaction, ...]:
-    """All of them; they publish to the outbox, and what they decide is decided when the clock says."""
+    """All of them; they publish to the outbox, and what they decide is decided when the clock says.
+
+    They begin now: nothing is sent for what happened before there was shipping.
+    """
 
     def reaction(name: str, topic: Any, types: Iterable[str], hear: Callable[..., None], expected: Any, effects: str) -> Reaction:
         def handle(cursor: Cursor, events: Sequence[Any]) -> None:
             hear(Shipping(cursor, outbox), events, clock)
 
-        return Reaction(f"shipping.{name}", "shipping", topic, frozenset(types), handle, expected, effects)
+        return Reaction(f"shipping.{name}", "shipping", topic, frozenset(types), handle, expected, effects, start="now")
 
     return (
         reaction("orders", order.TOPIC, {"OrderConfirmed", "OrderCancelRequested"}, hear_orders, _planned, store.PLANNED),
