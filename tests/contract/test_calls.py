@@ -341,6 +341,7 @@ def test_what_is_under_way_when_it_is_stopped_is_recorded_and_nothing_more_is_be
     eventually(lambda: service.outside.busy == 1)
     service.ask(second)
     caller.stop()
+    eventually(lambda: not service.awake.is_set())  # it has looked once more
     held.set()
     caller.join(10)
     assert service.told() == [(first, f"answer to {first}")]

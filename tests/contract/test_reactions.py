@@ -3,6 +3,7 @@
 In a database that has the services' schemas and no relay: nothing of what happens here is ever published.
 """
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -67,9 +68,9 @@ class Service:
         orders.place(cast("OrderPlaced", placed._replace(id=str(uuid4()))), START, None, {})
         return connection
 
-    def feed(self) -> Feed:
+    def feed(self, committed: threading.Event | None = None) -> Feed:
         """As a new worker has it."""
-        store = PostgresStore(self.url, [self.reaction])
+        store = PostgresStore(self.url, [self.reaction], committed)
         store.begin({str(self.reaction.topic): {0: 0}})
         feed = Feed("test", [self.reaction], store, CODEC)
         feed.assign([Place(self.reaction.topic, 0)])
@@ -183,6 +184,17 @@ def test_an_event_of_an_unknown_type_is_parked_and_changes_nothing(service: Serv
     service.feed().handle([batch_of([newer(0, first, reaction.topic)], reaction.topic)])
     assert service.state() == before
     assert (service.parked(), service.position()) == (["the running code does not know SomethingNew"], 1)
+
+
+@every_reaction
+def test_whoever_makes_calls_hears_when_a_reaction_has_done_something(service: Service, reaction: Reaction) -> None:
+    committed = threading.Event()
+    feed, events = service.feed(committed), service.life()
+    feed.handle([batch(events, reaction.topic)])
+    assert committed.is_set()
+    committed.clear()
+    feed.handle([batch(events, reaction.topic, len(events))])
+    assert not committed.is_set(), "there was nothing to do"
 
 
 @every_reaction
