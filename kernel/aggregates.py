@@ -14,8 +14,8 @@ from psycopg2.extensions import cursor as Cursor
 from kernel.answers import Answer
 from kernel.outbox import Event_contra, Outbox
 from kernel.steps import Step, steps_after
-from schemas.event import Event
-from schemas.json import jsonable, typed
+from schemas.event import Event, jsonable
+from schemas.json import typed
 
 State = TypeVar("State")
 Notes = dict[str, Any]
@@ -46,7 +46,8 @@ class Changed(NamedTuple, Generic[State]):
 def shown(kept: Kept[Any], **more: Any) -> dict[str, Any]:
     """One that something has happened to, in the shape that `states_query` gives."""
     own = {"version": kept.version, "steps": list(kept.steps), "updated_at": kept.updated_at}
-    return cast("dict[str, Any]", jsonable({**kept.state, **own, **more}))
+    state: dict[str, Any] = cast("Any", kept.state)
+    return cast("dict[str, Any]", jsonable({**state, **own, **more}))
 
 
 def states_query(table: str, more: str = "") -> str:

@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from schemas.event import Event
-from schemas.json import jsonable
+from schemas.event import Event, jsonable
 
 Step = dict[str, Any]
 

@@ -68,19 +68,11 @@ UPDATE task SET state = 'waiting', attempts = 0, try_at = %s, error = NULL WHERE
 
 
 class NoAnswer(Exception):
-    """Nobody knows whether it was done: no answer, half an answer, or a failure on the other side."""
-
-
-class NotTried(NoAnswer):
-    """The call was not made, because others before it got no answer: its breaker is open."""
-
-
-class NoAnswer(Exception):
     """Nobody knows whether it was done: no answer, half an answer, or one that says nothing of it."""
 
 
 class NotTried(NoAnswer):
-    """It was not even asked for, as whoever is called has not answered lately: this is no try."""
+    """The call was not made, because others before it got no answer: its breaker is open."""
 
 
 class Task(NamedTuple):

@@ -1,4 +1,4 @@
-"""An event's data in JSON, where times are texts, and back."""
+"""An event's data, back from JSON, where times are texts."""
 
 import json
 from collections.abc import Callable
@@ -7,18 +7,8 @@ from functools import cache, partial
 from typing import Any
 
 from schemas.codec import TYPES
-from schemas.event import iso_utc
 
 _Convert = Callable[[Any], Any]
-
-
-def jsonable(value: Any) -> Any:
-    """The value with its times as they are written in JSON."""
-    if isinstance(value, dict):
-        return {name: jsonable(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [jsonable(each) for each in value]
-    return iso_utc(value) if isinstance(value, datetime) else value
 
 
 def typed(event_type: str, data: dict[str, Any]) -> Any:

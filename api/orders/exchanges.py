@@ -9,7 +9,13 @@ from typing import Any, NamedTuple, TypedDict
 
 from kernel.context import Context
 from schemas.event import Event
-from schemas.exchange import ExchangeEvent, ExchangeEventType, ExchangeRequested, ExchangeRequestedData, ExchangeStep
+from schemas.exchange import (
+    ExchangeEvent,
+    ExchangeEventType,
+    ExchangeRequested,
+    ExchangeRequestedData,
+    ExchangeStep,
+)
 from schemas.order import OrderStatus
 from schemas.returns import ReturnStatus
 

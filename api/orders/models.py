@@ -1,16 +1,15 @@
 """What orders take and give over HTTP."""
 
-from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.web.lines import NewLines
 from api.web.pages import NextCursor, Page
 from api.web.requests import Body, Id, Path, Query, Text, Time
 from api.web.shown import Step, Units
 from kernel.limits import MAX_NUMBER
-from kernel.refusals import FieldError, Invalid
 from schemas.exchange import ExchangeStep
 from schemas.order import OrderStatus
 
@@ -77,26 +76,8 @@ _CASE: dict[str, Any] = {
 }
 
 
-class NewLine(Body):
-    """Units of one product."""
-
-    sku: Id
-    quantity: Annotated[int, Field(ge=1, le=100_000)]
-
-
-SomeUnits = Annotated[list[NewLine], Field(min_length=1, max_length=500)]
 CardToken = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
 About = Literal["payment", "fulfilment", "returns"]
-
-
-def by_sku(lines: Iterable[NewLine]) -> dict[str, int]:
-    """Units of each product. Raises Invalid when one comes twice."""
-    found: dict[str, int] = {}
-    for number, line in enumerate(lines):
-        if line.sku in found:
-            raise Invalid("Each product comes once.", [FieldError(f"lines.{number}.sku", f"{line.sku} has come before")])
-        found[line.sku] = line.quantity
-    return found
 
 
 class NewOrder(Body):
@@ -105,7 +86,7 @@ class NewOrder(Body):
     model_config = ConfigDict(json_schema_extra={"example": {"customer_id": "ada", "lines": [{"sku": "milk", "quantity": 2}]}})
 
     customer_id: Id
-    lines: Annotated[list[NewLine], Field(min_length=1, max_length=500)]
+    lines: NewLines
     card_token: Annotated[
         CardToken | None, Field(description="The provider's name for the customer's card; it may be given later, too.")
     ] = None
@@ -116,12 +97,7 @@ class Cancellation(Body):
 
     model_config = ConfigDict(json_schema_extra={"example": {"lines": [{"sku": "milk", "quantity": 1}]}})
 
-    lines: SomeUnits
-
-    def units(self) -> dict[str, int]:
-        """By sku."""
-        return by_sku(self.lines)
-
+    lines: NewLines
 
 class Goodwill(Body):
     """What the shop gives up of what is due."""
@@ -147,8 +123,8 @@ class NewExchange(Body):
     )
 
     order_id: Annotated[UUID, Field(strict=False)]
-    give_back: SomeUnits
-    lines: Annotated[list[NewLine], Field(min_length=1, max_length=500)]
+    give_back: NewLines
+    lines: NewLines
     card_token: Annotated[CardToken | None, Field(description="For what the new order costs more.")] = None
 
 

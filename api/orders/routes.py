@@ -21,14 +21,12 @@ from api.orders.models import (
     ExchangeId,
     Goodwill,
     NewExchange,
-    NewLine,
     NewOrder,
     OpenCases,
     Order,
     OrderId,
     OrderPage,
     WholeOrder,
-    by_sku,
 )
 from api.orders.placing import Line, Payer, Price
 from api.orders.prices import SeenPrices
@@ -37,6 +35,7 @@ from api.orders.store import EXCHANGE_BY, PAY_BY, Orders, PricesMoved
 from api.web import app as web
 from api.web import pages, replies, requests
 from api.web.idempotency import Keep, OptionalKey, RequiredKey, once
+from api.web.lines import NewLine, by_sku
 from api.web.operators import OPERATOR, Staff
 from api.web.preconditions import Changing, Counting
 from api.web.tokens import Reading
@@ -170,7 +169,7 @@ class _Handlers:
     def request_exchange(self, header: RequiredKey, body: NewExchange) -> Response:
         """Units of an order come back for others: a new order is placed, which waits for what they are worth."""
         context = requests.context(self._clock)
-        order_id, units, lines = str(body.order_id), by_sku(body.give_back), _lines(body.lines)
+        order_id, units, lines = str(body.order_id), by_sku(body.give_back, "give_back"), _lines(body.lines)
 
         def request(keep: Keep) -> Response:
             with self._database.transaction() as orders:

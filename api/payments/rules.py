@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypedDict
 
 from kernel.context import Context
-from kernel.refusals import Conflict, Invalid, Unknown
+from kernel.refusals import Conflict, Unknown
 from schemas.event import Event
 from schemas.order import OrderStatus
 from schemas.payment import (
@@ -143,22 +143,12 @@ def decide(payment: Payment, context: Context) -> Step | None:
 
 def next_operation(state: State, facts: Facts) -> Operation | None:
     """What to ask the provider for, so that what is captured and not refunded comes to what is due."""
-    due_minor, paid_minor = state["due_minor"], paid(state)
-    if paid_minor > due_minor:
-        return _refund(state, paid_minor - due_minor)
+    missing_minor = state["due_minor"] - paid(state)
+    if missing_minor < 0:
+        return _refund(state, -missing_minor)
     for shipment, amount_minor in _uncaptured(state, facts):
-        wanted_minor = min(amount_minor, due_minor - paid_minor)
-        return _capture(state, facts, shipment, wanted_minor)
-    if paid_minor == due_minor:
-        if facts["order"]["status"] == "reserved" and facts["order"]["may_authorize"] and not state["operations"]:
-            return _operation(state, "authorize", 0)  # nothing is due: nothing is asked, and all goes on
-        return _void(state, authorizations(state))
-    if _is_all_gone(facts):
-        return _capture(state, facts, None, due_minor - paid_minor)
-    found = authorizations(state)
-    if found and sum(each.left_minor for each in found[-1:]) >= due_minor - paid_minor:
-        return _void(state, found[:-1])  # another card replaced them
-    return _authorize(state, facts, due_minor - paid_minor)
+        return _capture(state, facts, shipment, min(amount_minor, missing_minor))
+    return _hold(state, facts, missing_minor) if missing_minor else _let_go(state, facts["order"])
 
 
 def record(payment: Payment, result: Result, context: Context) -> PaymentEvent | None:
@@ -312,6 +302,23 @@ def _refund(state: State, amount_minor: int) -> Operation | None:
             if had_minor > 0:
                 return _operation(state, "refund", min(amount_minor, had_minor), each)
     return None
+
+
+def _hold(state: State, facts: Facts, missing_minor: int) -> Operation | None:
+    """What is missing is held until there are parcels for it; what is gone already is paid for."""
+    if _is_all_gone(facts):
+        return _capture(state, facts, None, missing_minor)
+    found = authorizations(state)
+    if found and found[-1].left_minor >= missing_minor:
+        return _void(state, found[:-1])  # another card replaced them
+    return _authorize(state, facts, missing_minor)
+
+
+def _let_go(state: State, order: Wanted) -> Operation | None:
+    """Nothing is missing. An order of which nothing is due goes on without being asked for."""
+    if order["status"] == "reserved" and order["may_authorize"] and not state["operations"]:
+        return _operation(state, "authorize", 0)
+    return _void(state, authorizations(state))
 
 
 def _capture(state: State, facts: Facts, shipment: int | None, amount_minor: int) -> Operation | None:

@@ -1,15 +1,14 @@
 """What shipping takes and gives over HTTP."""
 
-from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.web.requests import Body, Id, Path, Text
+from api.web.lines import NewLines
+from api.web.requests import Body, Path, Text
 from api.web.shown import Case, Step, Units
 from kernel.limits import MAX_NUMBER
-from kernel.refusals import FieldError, Invalid
 from schemas.fulfilment import FulfilmentStatus, ShipmentStatus
 from schemas.returns import ReturnStatus
 
@@ -79,23 +78,12 @@ class ReturnOf(OrderId):
     number: Annotated[int, Field(ge=1, le=100_000, json_schema_extra={"example": 1})]
 
 
-class NewUnits(Body):
-    """Units of one product."""
-
-    sku: Id
-    quantity: Annotated[int, Field(ge=1, le=100_000)]
-
-
 class NewReturn(Body):
     """Units that a customer wants to give back."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"lines": [{"sku": "milk", "quantity": 1}]}})
 
-    lines: Annotated[list[NewUnits], Field(min_length=1, max_length=500)]
-
-    def units(self) -> dict[str, int]:
-        """By sku. Raises Invalid when one comes twice."""
-        return _by_sku(self.lines)
+    lines: NewLines
 
 
 class ParcelRuling(Body):
@@ -200,12 +188,3 @@ class Returns(BaseModel):
     returns: list[Return]
     steps: list[Step]
     updated_at: str
-
-
-def _by_sku(lines: Iterable[NewUnits]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for number, line in enumerate(lines):
-        if line.sku in found:
-            raise Invalid("Each product comes once.", [FieldError(f"lines.{number}.sku", f"{line.sku} has come before")])
-        found[line.sku] = line.quantity
-    return found

@@ -4,13 +4,13 @@ The transitions are those of the table "Returns" in docs/sagas.md. Each order ha
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypedDict
 
 from kernel.context import Context
 from kernel.refusals import Conflict, FieldError, Invalid, Unknown
 from schemas.event import Event
-from schemas.returns import Return, ReturnRequestedData, ReturnsEvent, ReturnsEventType, ReturnStatus, Units
+from schemas.returns import Return, ReturnRequestedData, ReturnsEvent, ReturnsEventType, ReturnStatus
 
 #: What returns are: what each of their events says.
 State = ReturnRequestedData
@@ -109,7 +109,7 @@ def request(
     ]
     if errors:
         raise Invalid("More units can't come back than have arrived.", errors)
-    return _added(returns, delivered, units, exchange_id, "requested", None, context.now + within, context)
+    return _added(returns, delivered, _new(units, exchange_id, context.now + within, None), context)
 
 
 def request_for_exchange(
@@ -125,7 +125,7 @@ def request_for_exchange(
         return request(returns.order_id, returns, delivered, wanted["units"], wanted["exchange_id"], within, context)
     except (Invalid, Unknown) as refusal:
         nothing = delivered or Delivered(returns.order_id, "", "", {}, {})
-        return _added(returns, nothing, wanted["units"], wanted["exchange_id"], "rejected", refusal.detail, None, context)
+        return _added(returns, nothing, _new(wanted["units"], wanted["exchange_id"], None, refusal.detail), context)
 
 
 def approve(returns: Returns, number: int, within: timedelta, context: Context) -> ReturnsEvent:
@@ -174,7 +174,7 @@ def find_expired(returns: Returns, context: Context) -> ReturnsEvent | None:
     return None
 
 
-def expires_next(state: State) -> Any:
+def expires_next(state: State) -> datetime | None:
     """When the next one expires that waits; None when none does."""
     return min((each["expires_at"] for each in state["returns"] if each["status"] in _WAITING and each["expires_at"]), default=None)
 
@@ -188,36 +188,30 @@ def _coming(state: State | None) -> dict[str, int]:
     return counted
 
 
-def _added(
-    returns: Returns,
-    delivered: Delivered,
-    units: Mapping[str, int],
-    exchange_id: str | None,
-    status: ReturnStatus,
-    reason: str | None,
-    expires_at: Any,
-    context: Context,
-) -> ReturnsEvent:
-    before: Sequence[Return] = returns.state["returns"] if returns.state else []
-    wanted: list[Units] = [{"sku": sku, "quantity": quantity} for sku, quantity in units.items()]
-    new: Return = {
-        "number": len(before) + 1,
-        "status": status,
-        "units": wanted,
+def _new(units: Mapping[str, int], exchange_id: str | None, expires_at: datetime | None, reason: str | None) -> Return:
+    """A return that is asked for; or, with a reason, that is refused."""
+    return {
+        "number": 0,
+        "status": "rejected" if reason else "requested",
+        "units": [{"sku": sku, "quantity": quantity} for sku, quantity in units.items()],
         "value_minor": 0,
         "is_restocked": False,
         "exchange_id": exchange_id,
         "expires_at": expires_at,
         "reason": reason,
     }
+
+
+def _added(returns: Returns, delivered: Delivered, new: Return, context: Context) -> ReturnsEvent:
+    before: Sequence[Return] = returns.state["returns"] if returns.state else []
     state: State = {
         "order_id": returns.order_id,
         "customer_id": delivered.customer_id,
         "currency": delivered.currency,
-        "reason": reason,
-        "returns": [*before, new],
+        "reason": new["reason"],
+        "returns": [*before, new | {"number": len(before) + 1}],
     }
-    return _event(returns, state, "ReturnRejected" if status == "rejected" else "ReturnRequested", context)
+    return _event(returns, state, "ReturnRejected" if new["status"] == "rejected" else "ReturnRequested", context)
 
 
 def _in(returns: Returns, number: int, statuses: Collection[ReturnStatus], what: str) -> Return:

@@ -10,6 +10,7 @@ from flask_openapi3.openapi import OpenAPI
 
 from api.shipping import returns, rules
 from api.shipping.carrier import Scan
+from api.shipping.models import Fulfilment as FulfilmentModel
 from api.shipping.models import (
     Inspection,
     NewReturn,
@@ -19,7 +20,6 @@ from api.shipping.models import (
     ReturnOf,
     ShipmentOf,
 )
-from api.shipping.models import Fulfilment as FulfilmentModel
 from api.shipping.models import Returns as ReturnsModel
 from api.shipping.reactions import delivered_of, fulfilment_of, returns_of, save, save_returns
 from api.shipping.returns import Delivered, Returns
@@ -29,6 +29,7 @@ from api.shipping.store import Shipping
 from api.web import app as web
 from api.web import replies, requests
 from api.web.idempotency import Keep, RequiredKey, once
+from api.web.lines import by_sku
 from api.web.operators import OPERATOR, Staff
 from api.web.tokens import Reading
 from kernel.aggregates import Kept, shown
@@ -112,7 +113,7 @@ class _Handlers:
 
     def request_return(self, path: OrderId, header: RequiredKey, body: NewReturn) -> Response:
         """The customer wants to give units back that have arrived."""
-        order_id, units = str(path.order_id), body.units()
+        order_id, units = str(path.order_id), by_sku(body.lines)
         return self._return(
             order_id,
             header,
