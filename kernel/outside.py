@@ -16,7 +16,7 @@ CONNECT_TIMEOUT_S, TIMEOUT_S = 2.0, 5.0
 #: After so many calls in a row without an answer none is made, for so many seconds.
 MOST_FAILURES, REST_S = 10, 5
 #: So many connections are kept, and no more are opened at once.
-_CONNECTIONS = 16
+_CONNECTIONS = 32
 _MOST_BYTES = 4 * 1024 * 1024
 #: Answers that say something of the company, and nothing of what was asked.
 _UNFIT = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}

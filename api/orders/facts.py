@@ -13,7 +13,8 @@ NOTHING_SENT: Sent = {"answered": 0, "stopped": {}, "held": {}, "delivered": 0, 
 
 def of_reservation(data: ReservationMadeData) -> Reserved:
     """Of an event of reservations."""
-    return {"status": data["status"], "order_version": data["order_version"], "reason": data["reason"]}
+    is_refused = data["status"] == "refused"
+    return {"is_refused": is_refused, "order_version": data["order_version"], "reason": data["reason"] if is_refused else None}
 
 
 def of_payment(data: PaymentSettledData) -> Paid:

@@ -12,7 +12,6 @@ from kernel.context import Context
 from kernel.refusals import Conflict, FieldError, Invalid, Unknown, check_seen
 from schemas.event import Event
 from schemas.order import OrderConfirmedData, OrderEvent, OrderEventType, OrderStatus, OrderUnits, Units
-from schemas.reservation import ReservationStatus
 
 #: What an order is: what each of its events but the first says.
 State = OrderConfirmedData
@@ -37,7 +36,7 @@ class Order(NamedTuple):
 class Reserved(TypedDict):
     """What the inventory has said last; it has answered the order's `order_version`."""
 
-    status: ReservationStatus
+    is_refused: bool
     order_version: int
     reason: str | None
 
@@ -197,7 +196,7 @@ def _placed(order: Order, facts: Facts, context: Context) -> OrderEvent | None:
     answer = facts.get("reservation")
     if answer is None:
         return None
-    if answer["status"] == "refused":
+    if answer["is_refused"]:
         units = _units(order.state, left(order.state), "cancelled")
         total_minor = order.state["total_minor"]
         return _event("OrderRejected", order, context, "rejected", reason=answer["reason"], units=units, cancelled_minor=total_minor)

@@ -16,6 +16,9 @@ from kernel.outbox import Outbox
 from kernel.tasks import Answered, Call, Task, Unanswered
 from schemas.payment import PaymentEvent
 
+#: Operations that are asked for at once: the more, the more answers share a transaction.
+THREADS = 32
+
 #: What of a payment follows from one thing that became known.
 Learn = Callable[[Payment, Any], PaymentEvent | None]
 
@@ -90,7 +93,8 @@ def calls(outbox: Outbox[PaymentEvent], open_provider: Callable[[Callable[[str],
     def unanswered(cursor: Cursor, failed: Sequence[Unanswered], context: Context) -> None:
         record_unanswered(Payments(cursor, outbox), failed, context)
 
-    return (Call(OPERATION, opened, record, unanswered, settings=("PROVIDER_URL",), secrets=("PROVIDER_KEY",)),)
+    settings, secrets = ("PROVIDER_URL",), ("PROVIDER_KEY",)
+    return (Call(OPERATION, opened, record, unanswered, settings, secrets, threads=THREADS),)
 
 
 def _record(context: Context) -> Learn:

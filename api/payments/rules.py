@@ -249,7 +249,8 @@ def _answered(payment: Payment, state: State, asked: Operation, result: Result, 
         reference = result.reference or asked["reference"]
         done = asked | {"state": "succeeded", "amount_minor": result.amount_minor, "reference": reference, "code": None}
         if asked["kind"] == "authorize" and result.amount_minor < asked["amount_minor"]:
-            state = {**state, "is_declined": True}  # the card has no more: asking it again would go on for ever
+            declined: State = {**state, "is_declined": True}  # asking the card again would go on for ever
+            return _apply(payment, declined, done, "PaymentDeclined", "the card has less than what is due", context)
         return _apply(payment, state, done, _DONE[asked["kind"]], None, context)
     refused = asked | {"state": "failed", "code": result.code}
     if asked["kind"] in ("capture", "void") and result.code in GONE:

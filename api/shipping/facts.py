@@ -7,6 +7,9 @@ from schemas.fulfilment import ShipmentUnits
 from schemas.order import OrderConfirmedData
 from schemas.payment import PaymentSettledData
 
+#: What payments say of an order for which nothing was captured or declined.
+NOTHING_PAID: Paid = {"captured": [], "is_declined": False}
+
 
 def confirmed(data: OrderConfirmedData) -> Confirmed:
     """Of an order that was confirmed: what is to be sent."""

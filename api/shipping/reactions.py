@@ -35,7 +35,7 @@ def hear_orders(shipping: Shipping, events: Sequence[OrderEvent], clock: Clock) 
 
 
 def hear_payments(shipping: Shipping, events: Sequence[PaymentEvent], clock: Clock) -> None:
-    """Parcels are paid for, or can't be. Most of what payments say comes before there is a parcel: then it is kept."""
+    """Parcels are paid for, or can't be. What payments say before there is a parcel is kept."""
     found = shipping.fulfilments.lock_or_add(sorted({event.key for event in events}))
     _hear_all(shipping, found, events, _of_payment, clock)
     hear_for_returns(shipping, list(newest(events).values()), _settled, clock)
@@ -159,6 +159,8 @@ def _of_order(notes: Notes, event: OrderEvent) -> Notes:
 
 
 def _of_payment(notes: Notes, event: PaymentEvent) -> Notes:
+    if "payment" not in notes and facts.paid(event.data) == facts.NOTHING_PAID:
+        return notes
     return heard(notes, "payment", event, payment=facts.paid(event.data))
 
 
@@ -180,7 +182,8 @@ def _planned(orders: Iterable[Row]) -> Iterator[tuple[str, Row]]:
 def _paid(payments: Iterable[Row]) -> Iterator[tuple[str, Row]]:
     """Every fulfilment knows what its payment says."""
     for each in payments:
-        yield each["order_id"], {"payment": facts.paid(cast("Any", each))}
+        if (paid := facts.paid(cast("Any", each))) != facts.NOTHING_PAID:
+            yield each["order_id"], {"payment": paid}
 
 
 def _returned(orders: Iterable[Row]) -> Iterator[tuple[str, Row]]:
@@ -209,11 +212,11 @@ def reactions(outbox: Outbox[FulfilmentEvent | ReturnsEvent], clock: Clock) -> t
 
         return Reaction(f"shipping.{name}", "shipping", topic, frozenset(types), handle, expected, effects, start="now")
 
+    # An authorization tells shipping nothing: what it is for is not packed.
+    paid = {*get_args(PaymentEventType)} - {"PaymentAuthorized"}
     return (
         reaction("orders", order.TOPIC, {"OrderConfirmed", "OrderCancelRequested"}, hear_orders, _planned, store.PLANNED),
-        reaction(
-            "payments", payment.TOPIC, get_args(PaymentEventType), hear_payments, _paid, store.known("fulfilment", "payment")
-        ),
+        reaction("payments", payment.TOPIC, paid, hear_payments, _paid, store.PAID),
         reaction("taken", order.TOPIC, {"OrderDueChanged"}, hear_taken, _returned, store.known("returns", "order")),
         reaction("exchanges", exchange.TOPIC, {"ExchangeReturnWanted"}, hear_exchanges, _exchanged, store.EXCHANGED),
     )

@@ -30,7 +30,8 @@ def known(table: str, name: str) -> str:
     return f"SELECT id::text, jsonb_build_object('{name}', notes -> '{name}')::text FROM {table} WHERE notes ? '{name}'"
 
 
-#: What its reactions have done: which orders it has planned, which requests to stop units it has answered.
+#: What its reactions have done: what is known of payments, which orders it has planned, which requests to stop units it has answered.
+PAID = f"""{known("fulfilment", "payment")} AND notes -> 'payment' <> '{{"captured": [], "is_declined": false}}'"""
 PLANNED = "SELECT id::text, jsonb_build_object('is_planned', true)::text FROM fulfilment WHERE version > 0"
 ANSWERED = """
 SELECT id::text, jsonb_build_object('answered', state -> 'answered' -> 'number')::text FROM fulfilment

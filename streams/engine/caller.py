@@ -23,6 +23,8 @@ from streams.engine.lane import reason_of
 
 log = logging.getLogger(__name__)
 
+#: Seconds of rest after a look, at most: no longer than it took.
+MOST_REST_S = 0.03
 #: Seconds between two looks, unless somebody says that there is something to do.
 LOOK_S = 0.25
 #: Seconds for which a kind of calls rests of which one was not tried.
@@ -92,9 +94,12 @@ class Caller:
         while not (self._stopping.is_set() and self._is_idle()):
             self._awake.wait(LOOK_S)
             self._awake.clear()
+            began = monotonic()
             try:
                 self.run_due()
                 failures = 0
+                # What comes back meanwhile shares the next transaction.
+                self._stopping.wait(min(monotonic() - began, MOST_REST_S))
             except Exception as error:  # noqa: BLE001  # whatever it is, it is said
                 failures += 1
                 log.warning("tasks wait, tries again (attempt %d): %s", failures, reason_of(error))
