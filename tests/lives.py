@@ -4,6 +4,7 @@ Each reaction reads its topics by itself, as far and as late as it is told. The 
 without HTTP, with a clock of their own.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from api.shipping import rules as shipping_rules
 from kernel.aggregates import Changed
 from kernel.clock import Clock
 from kernel.deadlines import Due
-from kernel.refusals import Conflict, Unknown
+from kernel.refusals import Conflict, Refused, Unknown
 from kernel.tasks import MOST_ATTEMPTS, Answered, NoAnswer, Task, Unanswered
 from schemas.codec import TYPES
 from schemas.event import Event
@@ -61,21 +62,28 @@ class Reader:
 class Shop:
     """All services of an order's life, with stock of each product."""
 
-    def __init__(self, units: int = 100) -> None:
+    def __init__(self) -> None:
         self.now = START
         numbers = count(1)
         self.clock = Clock(lambda: self.now, lambda: f"01900000-0000-7000-8000-{next(numbers):012}")
         self.orders, self.inventory = MemoryOrders(), MemoryInventory()
         self.payments, self.shipping = MemoryPayments(), MemoryShipping()
         self.orders.copied = {sku: (1, price, False) for sku, price in PRICES.items()}
-        self.inventory.stocks = {sku: stock.Stock(sku, 1, units, 0) for sku in PRICES}
-        self.units = units
+        self.stock_up(100)
         self.provider, self.carrier = (made(lambda: self.now.timestamp()) for made in (MemoryProvider, MemoryCarrier))
         self.topics: dict[str, list[Event]] = {}
         self._published = [0, 0, 0, 0]
         self.readers = [Reader(each, self._hear(each.name)) for each in reactions().values() if each.name in self._heard()]
         self.attempts: dict[str, int] = {}
         self.told: list[Callable[[], None]] = []
+        self.given_up: dict[str, Task] = {}
+        #: Operations of which somebody ruled, or the provider told two things: its ledger need not say what ours does.
+        self.doubtful: set[str] = set()
+
+    def stock_up(self, units: int) -> None:
+        """So many units of each product, before anything happens."""
+        self.units = units
+        self.inventory.stocks = {sku: stock.Stock(sku, 1, units, 0) for sku in PRICES}
 
     def close(self) -> None:
         self.provider.close()
@@ -103,6 +111,26 @@ class Shop:
         self._of_payment(
             order_id, lambda payment: payment_rules.rule(order_id, payment, number, outcome, "seen", self.clock.context())
         )
+        self.doubtful.add(f"{order_id}.{number}")
+
+    def retry(self, order_id: str, number: int) -> None:
+        task = self.given_up.pop(f"{order_id}.{number}", None)
+        if task is None:
+            raise Conflict("it was not given up")
+        self.attempts[task.id] = 0
+        self.payments.ask([task], self.now)
+
+    def contradict(self, order_id: str, number: int) -> None:
+        """The provider tells the opposite of what it has told of an operation."""
+        payment = self.payment(order_id)
+        assert payment
+        [known] = [each for each in payment["operations"] if each["number"] == number]
+        is_done, context = known["state"] != "succeeded", self.clock.context()
+        result = payment_rules.Result(number, is_done, known["amount_minor"] if is_done else 0, known["reference"] or "auth_x", "mistaken")
+        self.doubtful.add(f"{order_id}.{number}")
+        news = {order_id: [result]}
+        payment_calls.learn(self.payments, news, lambda now, each: payment_rules.record(now, each, context), context)
+        self.gather()
 
     def pack(self, order_id: str, number: int) -> None:
         self._of_parcel(order_id, lambda parcels: shipping_rules.pack(order_id, parcels, number, self.clock.context()))
@@ -132,6 +160,7 @@ class Shop:
             "cancel": lambda found, _: return_rules.cancel(found, number, context),
             "receive": lambda found, _: return_rules.receive(found, number, context),
             "accept": lambda found, there: return_rules.accept(found, number, there, None, True, context),  # noqa: FBT003
+            "spoilt": lambda found, there: return_rules.accept(found, number, there, 0, False, context),  # noqa: FBT003
         }
         self._of_returns(order_id, steps[what])
 
@@ -190,6 +219,7 @@ class Shop:
                 payment_calls.record_unanswered(store, [Unanswered(tried, str(error), is_given_up)], context)
             if is_given_up:
                 store.tasks.pop(task.id, None)
+                self.given_up[task.id] = task
         else:
             if store.tasks.pop(task.id, None):
                 self._record(store, Answered(tried, answer))
@@ -259,12 +289,99 @@ class Shop:
         kept = self.shipping.returns.kept.get(order_id)
         return kept.state["returns"] if kept and kept.state else []
 
+    # What people do in the end
+
+    def waiting(self, order_id: str) -> list[list[Callable[[], None]]]:
+        """What waits for a person, each with all that he could do; the first of them is what brings it to its end."""
+        found = [each for parcel in self.parcels(order_id) if (each := self._waiting_parcel(order_id, parcel))]
+        found += [each for back in self.returned(order_id) if (each := self._waiting_return(order_id, back))]
+        payment = self.payment(order_id)
+        return [*found, *(self._waiting_case(order_id, case) for case in (payment["cases"] if payment else []))]
+
+    def finish(self, choose: Callable[[Sequence[Any]], Any] = lambda things: things[0]) -> None:
+        """People see to all that waits for them, and time goes by, until all is over. Raises AssertionError when that never is."""
+        for _ in range(60):
+            self.settle(choose)
+            if all(self._is_over(order_id) for order_id in self.orders.orders.kept):
+                return
+            for order_id in [*self.orders.orders.kept]:
+                for first, *_ in self.waiting(order_id):
+                    with suppress(Refused):
+                        first()
+            self.settle(choose)
+            self.pass_time(2 * DAY)
+        stuck = {each: self.order(each)["status"] for each in self.orders.orders.kept if not self._is_over(each)}
+        raise AssertionError(f"it never ends: {stuck}")
+
+    def _is_over(self, order_id: str) -> bool:
+        payment = self.payment(order_id)
+        is_final = self.order(order_id)["status"] in ("rejected", "cancelled", "completed")
+        return is_final and not self.waiting(order_id) and not self._cases(order_id) and not (payment and payment["cases"])
+
+    def _waiting_parcel(self, order_id: str, parcel: Any) -> list[Callable[[], None]]:
+        number = parcel["number"]
+        ruled: list[Callable[[], None]] = [
+            lambda: self.rule_parcel(order_id, number, "delivered"),
+            lambda: self.rule_parcel(order_id, number, "lost"),
+        ]
+        if parcel["is_contradicted"] or parcel["status"] == "overdue":
+            return ruled
+        if parcel["status"] == "held":
+            return [lambda: self.change_card(order_id), lambda: self.cancel(order_id)]
+        commands = {"planned": self.pack, "ready": self.dispatch}
+        command = commands.get(parcel["status"])
+        return [lambda: command(order_id, number)] if command else []
+
+    def _waiting_return(self, order_id: str, back: Any) -> list[Callable[[], None]]:
+        steps = {"requested": ("approve", "reject", "cancel"), "approved": ("receive", "cancel"), "received": ("accept", "reject", "spoilt")}
+        return [lambda step=step: self.go_on_with_return(order_id, back["number"], step) for step in steps.get(back["status"], ())]
+
+    def _waiting_case(self, order_id: str, case: Any) -> list[Callable[[], None]]:
+        number, kind = case["number"], case["kind"]
+        ruled = {
+            outcome: lambda outcome=outcome: self.rule_payment(order_id, number, outcome) for outcome in ("succeeded", "failed")
+        }
+        if kind == payment_rules.UNANSWERED:
+            return [lambda: self.retry(order_id, number), ruled["failed"], ruled["succeeded"]]
+        if kind == "disputed":
+            outcome = self.provider.lookup(f"{order_id}.{number}")
+            first = "succeeded" if outcome and outcome.is_done else "failed"
+            return [ruled[first], ruled["failed"], ruled["succeeded"]]
+        if kind == "uncollected":
+            return [lambda: self.goodwill(order_id, self._uncollected(order_id)), lambda: self.change_card(order_id)]
+        return [ruled["succeeded"], ruled["failed"]]
+
+    def _uncollected(self, order_id: str) -> int:
+        payment = self.payment(order_id)
+        return payment["due_minor"] - payment_rules.paid(payment) if payment else 0
+
+    # What has to hold
+
     def check(self) -> None:
         """Raises AssertionError unless every order is final, or waits for a person or a deadline, and all sums agree."""
         for order_id in self.orders.orders.kept:
             self._check_order(order_id)
+            self._check_due(order_id)
+            self._check_parcels(order_id)
+        for kept in self.orders.exchanges.kept.values():
+            self._check_exchange(kept.state)
         self._check_stock()
         self._check_ledger()
+        self._check_once()
+
+    def check_over(self) -> None:
+        """As `check`, when all is over: nothing waits, money is what is due, and no unit is promised any more."""
+        self.check()
+        assert not {**self.payments.tasks, **self.shipping.tasks}
+        for order_id in self.orders.orders.kept:
+            order, payment = self.order(order_id), self.payment(order_id)
+            paid = payment_rules.paid(payment) if payment else 0
+            assert paid == order["due_minor"], (order_id, paid, order["due_minor"])
+            assert not payment or not payment["authorized_minor"], "money is held for nothing"
+            self._check_given(order_id, order)
+        for kept in self.orders.exchanges.kept.values():
+            assert kept.state["step"] in ("finished", "failed")
+        assert all(item.reserved == 0 for item in self.inventory.stocks.values())
 
     def _check_order(self, order_id: str) -> None:
         order, payment = self.order(order_id), self.payment(order_id)
@@ -286,7 +403,17 @@ class Shop:
         if payment:
             asked = sum(each["amount_minor"] for each in payment["operations"] if each["kind"] == "authorize")
             assert payment["captured_minor"] <= asked
-            assert payment["refunded_minor"] <= payment["captured_minor"] + payment["written_off_minor"]
+            assert payment["refunded_minor"] <= payment["captured_minor"] + payment["written_off_minor"] or cases
+
+    def _check_due(self, order_id: str) -> None:
+        """What is due is what the sums say, and they are those of the units."""
+        order = self.order(order_id)
+        less = sum(order[f"{name}_minor"] for name in ("cancelled", "lost", "returned", "goodwill", "credit_got"))  # type: ignore[literal-required]
+        assert order["due_minor"] == max(0, order["total_minor"] + order["credit_given_minor"] - less)
+        for name in ("cancelled", "lost"):
+            worth = sum(each["unit_price_minor"] * each[name] for each in order["units"])  # type: ignore[literal-required]
+            assert order[f"{name}_minor"] == worth  # type: ignore[literal-required]
+        assert all(each["cancelled"] + each["lost"] <= each["quantity"] for each in order["units"])
 
     def _check_confirmed(self, order_id: str, order: order_rules.State, cases: Sequence[Any]) -> None:
         """Parcels wait for staff, or for the carrier, who is watched; or somebody has to see to money."""
@@ -295,6 +422,58 @@ class Shop:
         watched = statuses & {"dispatched"} and ("arrive_by", order_id) in self.shipping.due
         held = statuses & {"held"} and ("hold_by", order_id) in self.orders.due
         assert staff or watched or held or cases, (statuses, order["due_minor"], self.payment(order_id))
+
+    def _check_parcels(self, order_id: str) -> None:
+        """What has left the house was captured for, was not cancelled, and is not in the warehouse any more."""
+        payment, kept = self.payment(order_id), self.inventory.reservations.kept.get(order_id)
+        captured = {each["shipment"] for each in payment["operations"] if each["kind"] == "capture"} if payment else set()
+        gone: Counter[str] = Counter()
+        for parcel in self.parcels(order_id):
+            if parcel["status"] in shipping_rules.GONE:
+                assert parcel["number"] in captured, "it was shipped before it was paid for"
+                gone.update({units["sku"]: units["quantity"] for units in parcel["units"]})
+        cancelled = {each["sku"]: each["cancelled"] for each in self.order(order_id)["units"]}
+        for line in kept.state["lines"] if kept and kept.state else []:
+            assert (line["consumed"], line["released"]) == (gone[line["sku"]], cancelled[line["sku"]])
+
+    def _check_exchange(self, exchange: exchanges.State) -> None:
+        """It has ended, or the step has a deadline."""
+        match exchange["step"]:
+            case "reserving" | "returning":
+                assert ("exchange_by", exchange["exchange_id"]) in self.orders.due
+            case "crediting":
+                assert ("pay_by", exchange["new_order_id"]) in self.orders.due or self.waiting(exchange["new_order_id"])
+
+    def _check_given(self, order_id: str, order: order_rules.State) -> None:
+        """What orders in exchange got is what this order gave."""
+        got = sum(
+            self.order(kept.state["new_order_id"])["credit_got_minor"]
+            for kept in self.orders.exchanges.kept.values()
+            if kept.state["order_id"] == order_id
+        )
+        assert order["credit_given_minor"] == got
+
+    def _check_once(self) -> None:
+        """What happens once to an aggregate is told once, and nothing is told that says what was said before."""
+        once = {
+            *("OrderPlaced", "OrderReserved", "OrderRejected", "OrderConfirmed", "OrderCompleted", "OrderCancelled"),
+            *("ReservationMade", "ReservationRefused", "ShipmentsPlanned", "CreditDecided", "ExchangeFailed", "ExchangeFinished"),
+        }
+        for topic in self.topics.values():
+            counted = Counter((event.type, event.key) for event in topic if event.type in once)
+            assert not [each for each, number in counted.items() if number > 1]
+        settled: dict[str, Any] = {}
+        for event in self.topics.get("marea.payment", []):
+            assert event.type != "PaymentSettled" or event.data != settled.get(event.key), "settled twice"
+            if event.data["settled_version"] > settled.get(event.key, {}).get("settled_version", 0):
+                assert not payment_rules.is_doubtful(event.data), "settled while nobody knows what is paid"
+            settled[event.key] = event.data
+        asked = [
+            (event.key, event.data["answered"]["number"])
+            for event in self.topics.get("marea.fulfilment", [])
+            if event.type == "FulfilmentAnswered"
+        ]
+        assert len(asked) == len({*asked}), "a request was answered twice"
 
     def _cases(self, order_id: str) -> list[Any]:
         kept = self.shipping.fulfilments.kept.get(order_id)
@@ -319,15 +498,19 @@ class Shop:
             assert (item.on_hand, item.reserved) == (self.units - shipped + back, reserved), sku
 
     def _check_ledger(self) -> None:
-        """The provider's ledger says what ours does, but for operations of which nobody knows yet, or that somebody ruled."""
+        """The provider's ledger says what ours does, but for operations of which nobody knows yet, or that are doubtful."""
         theirs = {entry.outcome.operation_id: entry.outcome for entry in self.provider.ledger()}
         for order_id, kept in self.payments.payments.kept.items():
             for each in kept.state["operations"] if kept.state else []:
-                outcome = theirs.get(f"{order_id}.{each['number']}")
-                if each["state"] == "succeeded" and each["amount_minor"] and each["code"] != "ruled":
+                operation_id = f"{order_id}.{each['number']}"
+                outcome = theirs.get(operation_id)
+                if operation_id in self.doubtful:
+                    continue
+                if each["state"] == "succeeded" and each["amount_minor"]:
                     assert outcome is not None
                     assert outcome.is_done or each["kind"] == "authorize", each
-                if each["state"] == "failed" and each["code"] != "ruled":
+                    assert each["kind"] == "authorize" or outcome.amount_minor == each["amount_minor"]
+                if each["state"] == "failed":
                     assert outcome is None or not outcome.is_done, each
 
     # How

@@ -135,14 +135,20 @@ def decide(payment: Payment, context: Context) -> Step | None:
         return Step(_apply(payment, state, operation | {"state": "succeeded"}, _DONE[operation["kind"]], None, context))
     if operation:
         return Step(asked=operation)
-    settled: State = {**state, "settled_version": state["order_version"], "cases": _cases(state, payment.facts, context)}
+    settled_version = state["settled_version"] if is_doubtful(state) else state["order_version"]
+    settled: State = {**state, "settled_version": settled_version, "cases": _cases(state, payment.facts, context)}
     if payment.state is None or _differs(payment.state, settled):
         return Step(_event(payment, settled, "PaymentSettled", None, context))
     return None
 
 
 def next_operation(state: State, facts: Facts) -> Operation | None:
-    """What to ask the provider for, so that what is captured and not refunded comes to what is due."""
+    """What to ask the provider for, so that what is captured and not refunded comes to what is due.
+
+    None while a capture or a refund is disputed: nobody knows what is paid.
+    """
+    if is_doubtful(state):
+        return None
     missing_minor = state["due_minor"] - paid(state)
     if missing_minor < 0:
         return _refund(state, -missing_minor)
@@ -167,7 +173,8 @@ def record(payment: Payment, result: Result, context: Context) -> PaymentEvent |
         return _gone(payment, state, known, result.code, context)
     if known["state"] == "failed" and known["kind"] == "authorize" and known["code"] in GONE:
         return None  # it was held once, and is not any more
-    return _apply(payment, state, known | {"state": "disputed"}, "PaymentDisputed", "the provider contradicts itself", context)
+    disputed: Operation = {**known, "state": "disputed", "reference": known["reference"] or result.reference}
+    return _apply(payment, state, disputed, "PaymentDisputed", "the provider contradicts itself", context)
 
 
 def unanswered(payment: Payment, number: int, error: str, *, is_given_up: bool, context: Context) -> PaymentEvent | None:
@@ -212,6 +219,8 @@ def rule(
         raise Conflict(f"Operation {number} of order {order_id} needs nobody.")
     operations = _operations(state, payment.facts)
     [known] = [each for each in operations if each["number"] == number]
+    if outcome == "succeeded" and known["reference"] is None:
+        raise Conflict(f"Of operation {number} the provider's reference is not known: have it asked again, or let it be failed.")
     ruled: State = {**state, "operations": _with(operations, known | {"state": outcome, "code": None if outcome == "succeeded" else "ruled"})}
     too_much = -paid(ruled)
     if too_much > 0:
@@ -226,6 +235,11 @@ def facts_after(payment: Payment, event: PaymentEvent) -> Facts:
         is_given_up = any(each["kind"] == UNANSWERED for each in event.data["cases"])
         return {**facts, "asked": {**asked, "state": "unknown"}, "given_up": is_given_up}
     return facts
+
+
+def is_doubtful(state: State) -> bool:
+    """Whether the provider contradicts itself about money that has moved."""
+    return any(each["state"] == "disputed" and each["kind"] in {"capture", "refund"} for each in state["operations"])
 
 
 def paid(state: State) -> int:
@@ -422,7 +436,7 @@ def _event(payment: Payment, state: State, type_: PaymentEventType, reason: str 
         "refunded_minor": _sum(state, "refund"),
     }
     found["cases"] = _cases(found, facts, context)
-    if not facts.get("asked") and not next_operation(found, facts):
+    if not facts.get("asked") and not is_doubtful(found) and not next_operation(found, facts):
         found["settled_version"] = found["order_version"]
     found["status"] = _status(found)
     event: Event[Any, Any] = context.event(type_, payment.order_id, payment.version + 1, found)
