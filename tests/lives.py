@@ -70,10 +70,10 @@ class Shop:
         self.payments, self.shipping = MemoryPayments(), MemoryShipping()
         self.orders.copied = {sku: (1, price, False) for sku, price in PRICES.items()}
         self.stock_up(100)
-        self.provider, self.carrier = (made(lambda: self.now.timestamp()) for made in (MemoryProvider, MemoryCarrier))
+        self.provider, self.carrier = MemoryProvider(self._seconds), MemoryCarrier(self._seconds)
         self.topics: dict[str, list[Event]] = {}
         self._published = [0, 0, 0, 0]
-        self.readers = [Reader(each, self._hear(each.name)) for each in reactions().values() if each.name in self._heard()]
+        self.readers = [Reader(each, self._hear(each.name)) for each in reactions().values() if each.name in self.hearing()]
         self.attempts: dict[str, int] = {}
         self.told: list[Callable[[], None]] = []
         self.given_up: dict[str, Task] = {}
@@ -285,6 +285,11 @@ class Shop:
         kept = self.shipping.fulfilments.kept.get(order_id)
         return kept.state["shipments"] if kept and kept.state else []
 
+    def cases(self, order_id: str) -> list[Any]:
+        """What of it needs a person."""
+        payment, kept = self.payment(order_id), self.shipping.fulfilments.kept.get(order_id)
+        return [*(payment["cases"] if payment else []), *(kept.state["cases"] if kept and kept.state else [])]
+
     def returned(self, order_id: str) -> list[Any]:
         kept = self.shipping.returns.kept.get(order_id)
         return kept.state["returns"] if kept and kept.state else []
@@ -314,9 +319,8 @@ class Shop:
         raise AssertionError(f"it never ends: {stuck}")
 
     def _is_over(self, order_id: str) -> bool:
-        payment = self.payment(order_id)
         is_final = self.order(order_id)["status"] in ("rejected", "cancelled", "completed")
-        return is_final and not self.waiting(order_id) and not self._cases(order_id) and not (payment and payment["cases"])
+        return is_final and not self.waiting(order_id) and not self.cases(order_id)
 
     def _waiting_parcel(self, order_id: str, parcel: Any) -> list[Callable[[], None]]:
         number = parcel["number"]
@@ -386,7 +390,7 @@ class Shop:
     def _check_order(self, order_id: str) -> None:
         order, payment = self.order(order_id), self.payment(order_id)
         status, paid = order["status"], payment_rules.paid(payment) if payment else 0
-        cases = [*(payment["cases"] if payment else []), *self._cases(order_id)]
+        cases = self.cases(order_id)
         if status in ("cancelled", "rejected"):
             assert order["due_minor"] == 0
             assert paid == 0 or cases, (status, paid)
@@ -475,10 +479,6 @@ class Shop:
         ]
         assert len(asked) == len({*asked}), "a request was answered twice"
 
-    def _cases(self, order_id: str) -> list[Any]:
-        kept = self.shipping.fulfilments.kept.get(order_id)
-        return kept.state["cases"] if kept and kept.state else []
-
     def _check_stock(self) -> None:
         for sku, item in self.inventory.stocks.items():
             reserved = shipped = back = 0
@@ -506,6 +506,7 @@ class Shop:
                 outcome = theirs.get(operation_id)
                 if operation_id in self.doubtful:
                     continue
+                assert each["state"] != "disputed", "the provider has said one thing, late or not"
                 if each["state"] == "succeeded" and each["amount_minor"]:
                     assert outcome is not None
                     assert outcome.is_done or each["kind"] == "authorize", each
@@ -515,8 +516,12 @@ class Shop:
 
     # How
 
-    def _heard(self) -> dict[str, Callable[[Sequence[Any]], None]]:
-        of_orders = {
+    def _seconds(self) -> float:
+        return self.now.timestamp()
+
+    def hearing(self) -> dict[str, Callable[[Sequence[Any]], None]]:
+        """By name, what each reaction does with events."""
+        of_orders: dict[str, Any] = {
             "reservations": orders.hear_reservations,
             "payments": orders.hear_payments,
             "returns": orders.hear_returns,
@@ -527,6 +532,7 @@ class Shop:
         heard: dict[str, Callable[[Sequence[Any]], None]] = {
             f"orders.{name}": lambda events, hear=hear: hear(self.orders, events, self.clock) for name, hear in of_orders.items()
         }
+        heard["orders.prices"] = lambda events: orders.copy_prices(self.orders, events)
         heard["orders.fulfilments"] = lambda events: orders.hear_fulfilments(self.orders, events, self.clock, order_rules.HOLD)
         for service, module, store, names in (
             ("inventory", inventory, self.inventory, {"reservations": "hear_orders", "shipments": "hear_fulfilments", "returns": "hear_returns"}),
@@ -544,7 +550,7 @@ class Shop:
         return heard
 
     def _hear(self, name: str) -> Callable[[Sequence[Event]], None]:
-        hear = self._heard()[name]
+        hear = self.hearing()[name]
         return lambda events: hear(events) if events else None
 
     def _left(self, reader: Reader) -> bool:

@@ -43,6 +43,8 @@ _REFUSED: Mapping[OperationKind, PaymentEventType] = {
 UNANSWERED = "unanswered"
 #: Codes of the provider by which an authorization is no more.
 GONE = frozenset({"expired", "gone"})
+#: Codes by which a refund that was done is not any more.
+UNDONE = frozenset({"refund_failed"})
 
 
 class Wanted(TypedDict):
@@ -171,8 +173,8 @@ def record(payment: Payment, result: Result, context: Context) -> PaymentEvent |
         return _apply(payment, state, known | {"state": "failed", "code": result.code}, "RefundFailed", result.code, context)
     if known["state"] == "succeeded" and known["kind"] == "authorize" and result.code in GONE:
         return _gone(payment, state, known, result.code, context)
-    if known["state"] == "failed" and known["kind"] == "authorize" and known["code"] in GONE:
-        return None  # it was held once, and is not any more
+    if known["state"] == "failed" and known["code"] in (GONE | UNDONE):
+        return None  # it was done once, and is not any more: the older news comes later
     disputed: Operation = {**known, "state": "disputed", "reference": known["reference"] or result.reference}
     return _apply(payment, state, disputed, "PaymentDisputed", "the provider contradicts itself", context)
 
@@ -339,10 +341,16 @@ def _let_go(state: State, order: Wanted) -> Operation | None:
 def _capture(state: State, facts: Facts, shipment: int | None, amount_minor: int) -> Operation | None:
     if amount_minor == 0:
         return _operation(state, "capture", 0, shipment=shipment)
-    found = [each for each in authorizations(state) if each.left_minor >= amount_minor]
+    found = [each for each in authorizations(state) if each.left_minor >= amount_minor and not _is_refused(state, each)]
     if found and not state["is_declined"]:
         return _operation(state, "capture", amount_minor, _numbered(state, found[-1].number), shipment)
     return _authorize(state, facts, state["due_minor"] - paid(state))
+
+
+def _is_refused(state: State, authorization: Authorization) -> bool:
+    """Whether a capture on it was refused: then another card has to pay."""
+    captures = [each for each in state["operations"] if each["kind"] == "capture" and each["authorization"] == authorization.number]
+    return any(each["state"] == "failed" for each in captures)
 
 
 def _authorize(state: State, facts: Facts, amount_minor: int) -> Operation | None:

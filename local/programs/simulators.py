@@ -8,18 +8,17 @@ from local.layout import HOST, Layout
 from local.program import Program, http_get
 from local.sources import python_sources
 
-#: By program, the front door's path at which it tells what becomes of things.
-_WEBHOOKS = {"provider": "payments", "carrier": "carrier"}
+_NAMES = ("provider", "carrier")
 
 
 def programs(layout: Layout) -> tuple[Program, ...]:
     """One program a company."""
-    return tuple(_program(layout, name) for name in _WEBHOOKS)
+    return tuple(_program(layout, name) for name in _NAMES)
 
 
 def command_of(layout: Layout, name: str, host: str, port: int, data: Path) -> tuple[str, ...]:
     """Python's arguments that serve a company at this address, with its database in a folder."""
-    webhooks = f"http://{layout.address('nginx')}/v1/webhooks/{_WEBHOOKS[name]}"
+    webhooks = f"http://{layout.address('nginx')}/v1/webhooks/{name}"
     serving = ("--host", host, "--port", str(port), "--data", str(data), "--webhooks", webhooks)
     return ("-m", f"demo.{name}", *serving)
 

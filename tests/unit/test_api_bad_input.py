@@ -26,6 +26,8 @@ PRODUCT = {"name": "Milk", "department": "", "category": "", "brand": "", "price
 LINE = {"sku": "milk", "quantity": 1}
 ORDER: dict[str, Any] = {"customer_id": "7", "lines": [LINE]}
 KEY = {"Idempotency-Key": "key"}
+OPERATOR_KEY = "of the operator"
+STAFF = KEY | {"Authorization": f"Bearer {OPERATOR_KEY}"}
 UNKNOWN_ORDER = "/v1/orders/01900000-0000-7000-8000-000000000001"
 
 
@@ -80,6 +82,8 @@ def services() -> Iterator[Services]:
         environment.setenv("MAREA_REDIS_URL", f"redis://{nowhere}")
         environment.setenv("MAREA_KAFKA", nowhere)
         environment.setenv("MAREA_PARTITIONS", "4")
+        for name in {name for each in all_services() for name in each.secrets}:
+            environment.setenv(f"MAREA_{name}", OPERATOR_KEY)
         environment.setenv("MAREA_REGISTRY_URL", f"http://{nowhere}")
         yield Services()
 

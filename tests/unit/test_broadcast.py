@@ -25,7 +25,7 @@ from schemas import order, stock
 from schemas.event import Event
 from streams.engine.batch import Place, Record
 from streams.views.inventory import stock as stock_view
-from tests.events import CODEC, PLACED, SETTLED, STOCK, life
+from tests.events import CANCELLED, CODEC, PLACED, SETTLED, STOCK, life
 from tests.memory_topics import PARTITIONS, MemorySource, MemoryTopics
 
 URL = "/v1/streams/stock"
@@ -187,8 +187,8 @@ def test_a_customer_hears_of_their_own_orders_and_of_no_others() -> None:
     async def test(service: Service) -> None:
         async with service.stream(ORDERS) as stream:
             for customer in ("eve", "ada"):
-                placed, confirmed, cancelled = life("marea.order")
-                for event, data in ((placed, PLACED), (confirmed, SETTLED), (cancelled, SETTLED)):
+                placed, confirmed, cancelled, *_ = life("marea.order")
+                for event, data in ((placed, PLACED), (confirmed, SETTLED), (cancelled, CANCELLED)):
                     service.topics.publish(order.TOPIC, event._replace(data=data | {"customer_id": customer}))
             told = [each.data for each in await stream.changes(3)]
         assert [one["status"] for one in told if one] == ["placed", "confirmed", "cancelled"]

@@ -30,7 +30,7 @@ from tests.memory_store import MemoryStore
 
 TOPIC = order.TOPIC
 PLACE = Place(TOPIC, 0)
-ORDERS = life(TOPIC)
+ORDERS = life(TOPIC)[:3]
 #: The store in memory stands for its handler.
 REACTION = Reaction(
     "test",

@@ -67,6 +67,7 @@ class Lives(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.shop = Shop()
+        self.trouble: Any = None
 
     @initialize(
         stock=st.sampled_from([3, 100, 100]),
@@ -79,6 +80,7 @@ class Lives(RuleBasedStateMachine):
     def open(self, stock: int, scans: Any, trouble: Any, wanted: dict[str, int], card: str | None, chance: int) -> None:
         self.shop.stock_up(stock)
         self.shop.carrier.give("", None, ParcelScript(scans=scans))
+        self.trouble = trouble
         if trouble:
             self.shop.provider.give("", *trouble)
         self.shop.place(wanted, card)
@@ -178,7 +180,7 @@ class Lives(RuleBasedStateMachine):
         self.shop.pass_time(how_long)
 
     def teardown(self) -> None:
-        """All happens that can; then people do what waits for them, until all is over."""
+        """All happens that can; then the provider is well again, and people do what waits for them, until all is over."""
         is_broken = sys.exc_info()[0] is not None
         try:
             if not is_broken and self.shop.orders.orders.kept:
@@ -190,6 +192,8 @@ class Lives(RuleBasedStateMachine):
         dice = random.Random(len(self.shop.orders.published))
         self.shop.settle(dice.choice)
         self.shop.check()
+        if self.trouble:
+            self.shop.provider.give("", self.trouble[0], CardScript())
         self.shop.finish(dice.choice)
         self.shop.check_over()
         note(self.shop)

@@ -49,7 +49,7 @@ from streams.engine.stores import LaneId, Parked, Progress, Write
 from tests.events import CODEC, batch, life
 from tests.memory_store import MemoryStore
 
-ORDERS = life(order.TOPIC)
+ORDERS = life(order.TOPIC)[:3]
 VIEW = "view.order"
 TEST = Metric("test_seconds", "histogram", "worker", ("feed",), "What is tested.", (0.1, 1.0, 10.0))
 #: Labels have few values: each of these would grow with what is sold.

@@ -4,17 +4,13 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from api.inventory.reactions import reserve_stock
-from api.orders.reactions import copy_prices, settle_orders
 from api.services import consumers, reactions
-from kernel.clock import Clock
 from kernel.limits import MAX_EVENT_BYTES, MAX_KEY_BYTES, MAX_NUMBER
 from schemas import order, stock
 from schemas.bounds import MAX_PARTS
@@ -25,11 +21,10 @@ from streams.engine.batch import UNREADABLE, Item, Place, Record, aggregate_id, 
 from streams.engine.consumer import Consumer, Reaction, Table, consumer_id
 from streams.engine.feed import Feed
 from streams.engine.stores import LaneId
-from tests.events import CODEC, LIVES, START, life, record
-from tests.memory_services import MemoryDatabase, MemoryInventory, MemoryOrders
+from tests.events import CODEC, LIVES, life, record
+from tests.lives import Shop
+from tests.memory_services import MemoryDatabase
 from tests.memory_store import Handlers, MemoryStore
-
-S = TypeVar("S")
 
 TOPIC = order.TOPIC
 [PLACED, *_] = life(TOPIC)
@@ -126,22 +121,19 @@ def test_any_record_is_an_event_or_undecodable(told: Record, type_: str) -> None
 
 def handlers() -> Handlers:
     """Every reaction's, in transactions of its service's store in memory. The order whose life is told is placed."""
-    clock = Clock(lambda: START, lambda: PLACED.id)
-    orders, inventory = MemoryOrders(), MemoryInventory()
-    orders.place(life(order.TOPIC)[0], START, None, {})
+    shop = Shop()
+    shop.orders.place(PLACED, None, {})
 
-    def of(store: S, react: Callable[[S, Sequence[Any]], None]) -> Callable[[Sequence[Event]], None]:
+    def of(name: str, react: Callable[[Sequence[Any]], None]) -> Callable[[Sequence[Event]], None]:
+        store = getattr(shop, name.partition(".")[0])
+
         def handle(events: Sequence[Event]) -> None:
-            with MemoryDatabase(store).transaction() as its:
-                react(its, events)
+            with MemoryDatabase(store).transaction():
+                react(events)
 
         return handle
 
-    return {
-        "reaction.orders.prices": of(orders, copy_prices),
-        "reaction.orders.outcomes": of(orders, partial(settle_orders, clock=clock)),
-        "reaction.inventory.reservations": of(inventory, partial(reserve_stock, clock=clock)),
-    }
+    return {f"reaction.{name}": of(name, react) for name, react in shop.hearing().items()}
 
 
 def handle(consumer: Consumer, records: Sequence[Record]) -> MemoryStore:
