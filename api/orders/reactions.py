@@ -51,7 +51,7 @@ def hear_payments(orders: Orders, events: Sequence[PaymentEvent], clock: Clock) 
 
 def hear_fulfilments(orders: Orders, events: Sequence[FulfilmentEvent], clock: Clock, hold: timedelta) -> None:
     """Parcels were stopped, have arrived, are lost, or stay because they are not paid for: then not for longer than `hold`."""
-    held = {event.key: Due(event.key, HOLD_BY, clock.now() + hold) for event in events if event.type == "ShipmentHeld"}
+    held = {event.key: Due(event.key, HOLD_BY, event.occurred_at + hold) for event in events if event.type == "ShipmentHeld"}
     orders.set(list(held.values()))
     hear(orders, events, _of_fulfilment, clock)
 
