@@ -151,16 +151,16 @@ def test_an_order_is_placed_with_its_deadline_or_neither_is_there(service: Servi
     connection.autocommit = True
     with connection.cursor() as cursor:
         orders = Orders(cursor, Outbox("orders", (order.TOPIC,), lambda: CODEC))
-        orders.place(placed(first), START + LATER, kept, {})
+        orders.place(placed(first), kept, {})
         with pytest.raises(AlreadyAnswered):
-            orders.place(placed(second), START + LATER, kept, {})
+            orders.place(placed(second), kept, {})
         assert service.pay_by(first, second) == [(first, START + LATER)]
-        orders.clear_pay_by([first, second])
+        orders.clear("pay_by", [first, second])
     assert service.pay_by(first, second) == []
 
 
 def placed(order_id: str) -> OrderPlaced:
-    data = cast("OrderPlacedData", PLACED | {"order_id": order_id})
+    data = cast("OrderPlacedData", PLACED | {"order_id": order_id, "pay_by": START + LATER})
     return Event(str(uuid4()), "OrderPlaced", order_id, 1, START, data)
 
 

@@ -1,77 +1,24 @@
 """What routes and reactions ask of their service's store: one set of tests for PostgreSQL and for memory."""
 
-from collections.abc import Callable, Iterator
-from contextlib import closing
 from datetime import timedelta
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any
 from uuid import uuid4
 
-import psycopg2
 import pytest
 from psycopg2.errors import ReadOnlySqlTransaction
 
 from api.catalog.rules import Product
 from api.catalog.store import Catalog
-from api.inventory.rules import Decision, Line, Reservation, Stock
+from api.inventory.rules import Stock
 from api.inventory.store import Inventory
-from api.orders.rules import Price
+from api.orders.placing import Price
 from api.orders.store import Orders, PricesMoved
-from api.services import service as manifest
-from kernel.answers import AlreadyAnswered, Answer, Command
-from kernel.database import Database
-from kernel.outbox import Outbox
-from local.layout import Layout
+from api.payments.store import Payments
+from api.shipping.store import Shipping
+from kernel.answers import AlreadyAnswered
 from schemas.event import Event
-from tests.contract.conftest import DATABASE
-from tests.events import CANCELLED, CODEC, LINE, PLACED, PRODUCT, SETTLED, START
-from tests.memory_services import MemoryCatalog, MemoryDatabase, MemoryInventory, MemoryOrders
-
-Store = TypeVar("Store")
-
-PAY_BY = START + timedelta(minutes=15)
-STORES: dict[str, tuple[Callable[..., Any], Callable[[], Any]]] = {
-    "catalog": (Catalog, MemoryCatalog),
-    "inventory": (Inventory, MemoryInventory),
-    "orders": (Orders, MemoryOrders),
-}
-
-
-class Subject(NamedTuple, Generic[Store]):
-    """A service's database, what was published about a key, and a word that makes keys unlike other tests'."""
-
-    database: Database[Store]
-    published: Callable[[str], list[tuple[str, int]]]
-    mine: str
-
-
-@pytest.fixture(params=["memory", "postgres"])
-def subject(request: pytest.FixtureRequest, service: str) -> Iterator[Subject[Any]]:
-    real, memory = STORES[service]
-    if request.param == "memory":
-        kept = memory()
-        yield Subject(
-            MemoryDatabase(kept),
-            lambda key: [(event.type, event.version) for event in kept.published if event.key == key],
-            "mine",
-        )
-        return
-    layout: Layout = request.getfixturevalue("layout")
-    outbox = Outbox[Any](service, manifest(service).topics, lambda: CODEC)
-    database = Database(
-        layout.database_url(service, DATABASE), service, lambda cursor: real(cursor, outbox)
-    )
-    with closing(psycopg2.connect(layout.database_url("admin", DATABASE))) as admin:
-        admin.autocommit = True
-
-        def published(key: str) -> list[tuple[str, int]]:
-            with admin.cursor() as cursor:
-                cursor.execute(
-                    f"SELECT type, version FROM {service}.outbox WHERE aggregateid = %s ORDER BY version", (key,)
-                )
-                rows: list[tuple[str, int]] = cursor.fetchall()
-                return rows
-
-        yield Subject(database, published, uuid4().hex[:12])
+from tests.contract.conftest import STORES, Subject, answer
+from tests.events import PLACED, PRODUCT, START
 
 
 def of(service: str) -> pytest.MarkDecorator:
@@ -176,23 +123,6 @@ def test_the_last_event_of_a_stock_item_says_how_it_is(subject: Subject[Inventor
     assert subject.published(sku) == [("StockReceived", 1), ("StockReceived", 2), ("StockReceived", 3)]
 
 
-@of("inventory")
-def test_reservations_are_kept_with_what_is_published_of_them(subject: Subject[Inventory]) -> None:
-    order_id = subject.mine
-    made = Reservation(order_id, 1, "made", [Line("milk", 2), Line("bread", 1)])
-    released = made._replace(version=2, status="released")
-    with subject.database.transaction() as inventory:
-        assert inventory.reservations([order_id]) == {}
-        inventory.keep([Decision(made, event("ReservationMade", order_id, 1, {"order_id": order_id}), [])], START)
-        assert inventory.reservations([order_id, "another"]) == {order_id: made}
-        freed = event("ReservationReleased", order_id, 2, {"order_id": order_id})
-        inventory.keep([Decision(released, freed, [])], START)
-        inventory.keep([], START)
-    with subject.database.transaction() as inventory:
-        assert inventory.reservations([order_id]) == {order_id: released}
-    assert subject.published(order_id) == [("ReservationMade", 1), ("ReservationReleased", 2)]
-
-
 @of("orders")
 def test_the_copy_of_a_product_is_what_its_last_event_said_and_has_no_price_once_archived(
     subject: Subject[Orders],
@@ -219,16 +149,12 @@ def test_an_order_is_placed_only_at_the_prices_of_now(subject: Subject[Orders]) 
     kept = answer(subject.mine)
     for prices in (was, was | {"none": was[sku]}):
         with pytest.raises(PricesMoved), subject.database.statements() as orders:
-            orders.place(placed(order_id), PAY_BY, kept, prices)
+            orders.place(placed(order_id), kept, prices)
     assert subject.published(order_id) == []
     assert subject.database.answer(kept.command) is None
     with subject.database.statements() as orders:
-        orders.place(placed(order_id), PAY_BY, kept, orders.prices([sku]))
+        orders.place(placed(order_id), kept, orders.prices([sku]))
     assert subject.published(order_id) == [("OrderPlaced", 1)]
-
-
-def answer(key: str, body: bytes = b"{}", caller: str = "ada", route: str = "POST /v1/orders") -> Answer:
-    return Answer(Command(caller, route, key, b"hash"), 201, {"ETag": '"1"'}, body)
 
 
 @of("orders")
@@ -237,9 +163,9 @@ def test_a_command_that_is_named_takes_effect_once_and_its_first_answer_is_kept(
     kept = answer(subject.mine, b'{"id": 1}')
     assert subject.database.answer(kept.command) is None
     with subject.database.statements() as orders:
-        orders.place(placed(first), PAY_BY, kept, {})
+        orders.place(placed(first), kept, {})
     with pytest.raises(AlreadyAnswered), subject.database.transaction() as orders:
-        orders.place(placed(second), PAY_BY, answer(subject.mine, b'{"id": 2}'), {})
+        orders.place(placed(second), answer(subject.mine, b'{"id": 2}'), {})
     assert subject.database.answer(kept.command._replace(request_hash=b"another")) == kept
     assert subject.published(first) == [("OrderPlaced", 1)]
     assert subject.published(second) == []
@@ -253,7 +179,7 @@ def test_the_same_key_of_another_caller_or_at_another_route_is_another_command(s
         answer(subject.mine, route="POST /v1/orders/<order_id>/cancel"),
     ):
         with subject.database.statements() as orders:
-            orders.place(placed(str(uuid4())), PAY_BY, kept, {})
+            orders.place(placed(str(uuid4())), kept, {})
 
 
 @of("orders")
@@ -262,7 +188,7 @@ def test_an_answer_is_not_kept_when_its_transaction_fails(subject: Subject[Order
 
     def place_and_fail() -> None:
         with subject.database.transaction() as orders:
-            orders.place(placed(str(uuid4())), PAY_BY, kept, {})
+            orders.place(placed(str(uuid4())), kept, {})
             raise KeyError("poison")
 
     with pytest.raises(KeyError):
@@ -292,43 +218,32 @@ def test_what_changes_nothing_has_no_answer(subject: Subject[Catalog]) -> None:
     assert subject.database.answer(kept.command) is None
 
 
-@of("orders")
-def test_what_happens_to_orders_is_kept_and_published(subject: Subject[Orders]) -> None:
-    one, two = sorted((str(uuid4()), str(uuid4())))
-    with subject.database.transaction() as orders:
-        for order_id in (one, two):
-            orders.place(placed(order_id), PAY_BY, None, {})
-        found = orders.lock([one, two, str(uuid4())])
-        assert {order_id: order.status for order_id, order in found.items()} == {one: "placed", two: "placed"}
-        assert found[one].line_count == 1
-        confirmed = event("OrderConfirmed", one, 2, SETTLED | {"order_id": one})
-        rejected = event("OrderRejected", two, 2, SETTLED | {"order_id": two, "reason": "not enough stock"})
-        orders.change_many([(found[one], confirmed), (found[two], rejected)])
-        orders.change_many([])
-        cancelled = event("OrderCancelled", one, 3, CANCELLED | {"order_id": one, "reason": "too late"})
-        orders.change(orders.lock([one])[one], cancelled, None)
-    with subject.database.statements() as orders:
-        first, second = orders.read(one), orders.read(two)
-    assert first == {
-        "id": one,
-        "version": 3,
-        "customer_id": "7",
-        "status": "cancelled",
-        "reason": "too late",
-        "currency": "USD",
-        "total_minor": 300,
-        "lines": [LINE],
-        "placed_at": "2026-01-01T12:00:00.000000Z",
-        "updated_at": "2026-01-01T12:00:03.000000Z",
-    }
-    assert (second["version"], second["status"], second["reason"]) == (2, "rejected", "not enough stock")
-    assert subject.published(one) == [("OrderPlaced", 1), ("OrderConfirmed", 2), ("OrderCancelled", 3)]
+@of("payments")
+def test_what_the_provider_tells_is_new_once(subject: Subject[Payments]) -> None:
+    told = f"told-{subject.mine}"
+    with subject.database.transaction() as payments:
+        assert payments.keep_webhook(told, "an operation", b"{}", START)
+        assert not payments.keep_webhook(told, "an operation", b"{}", START)
+    with subject.database.transaction() as payments:
+        assert not payments.keep_webhook(told, "an operation", b"{}", START)
+        assert payments.keep_webhook(f"{told}-2", "an operation", b"{}", START)
+
+
+@of("shipping")
+def test_the_carriers_number_says_whose_parcel_it_is_and_stays_so(subject: Subject[Shipping]) -> None:
+    one, two, tracking = str(uuid4()), str(uuid4()), f"T-{subject.mine}"
+    with subject.database.transaction() as shipping:
+        assert shipping.labelled(tracking) is None
+        shipping.keep_label(tracking, one, 2)
+        shipping.keep_label(tracking, two, 1)
+        assert shipping.labelled(tracking) == (one, 2)
 
 
 @pytest.mark.parametrize("service", STORES)
 def test_the_twin_in_memory_does_all_that_the_store_does(service: str) -> None:
     real, memory = STORES[service]
-    assert {name for name in vars(real) if not name.startswith("_")} <= vars(memory).keys()
+    inherited = [name for name, does in vars(real).items() if getattr(memory, name) is does]
+    assert [name for name in inherited if not name.startswith("__")] == []
 
 
 @pytest.mark.parametrize("subject", ["postgres"], indirect=True)

@@ -32,7 +32,7 @@ class New:
         self.name = f"contract-{uuid4()}"
         self.url = layout.database_url("orders", DATABASE)
         self.handled: list[Event] = []
-        types = frozenset({"OrderPlaced", "OrderConfirmed", "OrderCancelled"})
+        types = frozenset({"OrderPlaced", "OrderReserved"})
         self.reaction = Reaction(
             self.name, "orders", order.TOPIC, types, self.handle, lambda states: iter(()), "", start="now"
         )
