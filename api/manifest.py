@@ -1,6 +1,6 @@
 """What a service declares of itself, in api/<service>/service.py, and what it is given: all else follows."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Protocol, TypeVar
@@ -94,6 +94,8 @@ class Service:
     streams: tuple[str, ...] = ()
     topics: tuple[Topic, ...] = ()
     states: Mapping[str, str] = field(default_factory=dict)
+    books: Mapping[str, str] = field(default_factory=dict)
+    books_outside: Mapping[str, Callable[[Callable[[str], str]], Iterator[tuple[str, str]]]] = field(default_factory=dict)
     reactions: tuple[Reaction, ...] = ()
     deadlines: tuple[Deadline, ...] = ()
     calls: tuple[Call, ...] = ()

@@ -17,8 +17,8 @@ from demo.load import stock_up
 from demo.placing import Order, Tally, await_final, order, place, steadily
 from kernel import settings
 from local.stack import Stack
-from ops.comparisons import read_rows
 from ops.positions import parked
+from ops.states import read_rows
 from ops.verify import Difference, verify
 from schemas.order import TOPIC
 from streams.engine.reader import Views

@@ -12,7 +12,7 @@ from chaos.run import Outcome, run
 from demo.placing import LoadFailed
 from local.program import PortTaken
 from local.stack import NotStarted, Stack
-from ops.comparisons import CannotVerify
+from ops.states import CannotVerify
 
 #: Work goes from one worker to the other when one is hit.
 WORKERS = 2

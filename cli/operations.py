@@ -123,9 +123,9 @@ def _catching(work: Callable[[], _T]) -> _T:
     """What is expected to go wrong ends in a sentence and exit code 1; anything else is a fault of ours."""
     from demo.placing import LoadFailed
     from local.program import PortTaken
-    from ops.comparisons import CannotVerify
     from ops.positions import UNANSWERED, said
     from ops.rebuild import RebuildFailed
+    from ops.states import CannotVerify
 
     try:
         return work()

@@ -118,9 +118,9 @@ def rebuild(
 
 
 def _catching(work: Callable[[], None]) -> None:
-    from ops.comparisons import CannotVerify
     from ops.positions import UNANSWERED, said
     from ops.rebuild import RebuildFailed
+    from ops.states import CannotVerify
 
     try:
         work()

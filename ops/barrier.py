@@ -9,6 +9,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from api.services import consumers, reactions
 from kernel import settings
 from kernel.kafka import admin_client
+from ops.balance import LINES
 from ops.databases import admin, admin_url, databases
 from ops.positions import progress
 from streams.engine.consumer import consumer_id
@@ -24,13 +25,14 @@ _TIMEOUT_S = 30
 class Barrier:
     """Follows what is in every database at the moment when this is made, on its way to the named consumers.
 
-    With one reaction come all: what one of them has done is compared with what another has.
+    With one reaction come all: what one of them has done is compared with what another has. So it is with the lines that
+    compare services with each other.
     """
 
     def __init__(self, names: Collection[str]) -> None:
         followed = {*names}
         reacting = {consumer_id(reaction) for reaction in reactions().values()}
-        if followed & reacting:
+        if followed & (reacting | LINES.keys()):
             followed |= reacting
         self._topics = {
             consumer_id(consumer): consumer.topic

@@ -1,23 +1,22 @@
 """Both sides of every comparison of `marea verify`: what PostgreSQL demands, and what is there.
 
-A consumer is compared because it exists: views, tables and the services' states are found by themselves.
+A consumer is compared because it exists: views, tables and the services' states are found by themselves. Then services are
+compared with each other, and with companies outside: see ops/balance.py.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
 import orjson
-import psycopg2
 
 from api.services import reactions, services, tables, views
 from kernel import settings
-from kernel.partition import partition_of
-from ops.databases import admin_url, database_of
+from ops import books
+from ops.balance import LINES
+from ops.states import CannotVerify, Keyed, Part, States, read_rows
 from streams.engine.consumer import Reaction, Row, Table, View, consumer_id
 from streams.engine.indexes import entries_of, parts_of
 from streams.engine.reader import Views
@@ -25,51 +24,12 @@ from streams.engine.stores.clickhouse import POSITION_COLUMNS, generation_table,
 from streams.engine.stores.clickhouse import connect as connect_clickhouse
 from streams.engine.stores.redis import connect as connect_redis
 
-Keyed = tuple[str, Row]
-
-
 _NAMING = """
 SELECT name FROM system.columns
 WHERE database = currentDatabase() AND table = {table:String}
     AND is_in_sorting_key AND name != 'version' AND NOT startsWith(type, 'DateTime64')
 ORDER BY position
 """
-
-
-class CannotVerify(Exception):
-    """Something that must be compared can't be; the text says why."""
-
-
-class Part(NamedTuple):
-    """What is compared at once; both sides are read once. Of a key that comes twice, the last row counts."""
-
-    partition: int
-    expected: Iterable[Keyed]
-    actual: Iterable[Keyed]
-
-
-class States:
-    """The state of every aggregate of a topic, by partition: in files, for they are read several times."""
-
-    def __init__(self, folder: Path, partitions: int) -> None:
-        self._paths = [folder / str(partition) for partition in range(partitions)]
-
-    def keep(self, states: Iterable[tuple[str, str]]) -> None:
-        """Takes ids and states as JSON."""
-        files = [path.open("w") for path in self._paths]
-        for aggregate_id, state in states:
-            files[partition_of(aggregate_id, len(files))].write(state + "\n")
-        for file in files:
-            file.close()
-
-    def of(self, partition: int) -> Iterator[Row]:
-        """The states of one partition's aggregates, in the order in which they were taken."""
-        with self._paths[partition].open("rb") as lines:
-            yield from map(orjson.loads, lines)
-
-    def every(self) -> Iterator[Row]:
-        """The states of all partitions."""
-        return chain.from_iterable(self.of(partition) for partition in range(len(self._paths)))
 
 
 class Comparisons:
@@ -83,7 +43,7 @@ class Comparisons:
         self._sources = _sources()
 
     def parts(self, names: Collection[str] | None = None) -> Iterator[tuple[str, Iterable[Part]]]:
-        """By consumer, its parts, to be used before the next is asked for; of all consumers unless told which."""
+        """By consumer or line, its parts, to be used before the next is asked for; of all of them unless told which."""
         by_topic: dict[str, list[tuple[str, Callable[[States], Iterable[Part]]]]] = {}
         for name, topic, parts in self._compared():
             if names is None or name in names:
@@ -92,6 +52,10 @@ class Comparisons:
             with self._states(topic) as states:
                 for name, parts in compared:
                     yield name, parts(states)
+        if lines := [name for name in LINES if names is None or name in names]:
+            with books.kept(self._partitions) as kept:
+                for name in lines:
+                    yield name, books.parts(kept, LINES[name], self._partitions)
 
     def _compared(self) -> Iterator[tuple[str, str, Callable[[States], Iterable[Part]]]]:
         for view in views().values():
@@ -163,19 +127,6 @@ class Comparisons:
     def _reaction_parts(self, reaction: Reaction, states: States) -> Iterator[Part]:
         with read_rows(reaction.service, reaction.effects) as rows:
             yield Part(0, reaction.expected(states.every()), ((key, orjson.loads(row)) for key, row in rows))
-
-
-@contextmanager
-def read_rows(service: str, query: str) -> Iterator[Iterator[tuple[str, str]]]:
-    """A query's rows from one snapshot of a service's schema, read as they are needed."""
-    connection = psycopg2.connect(admin_url(database_of(service)), options=f"-c search_path={service}")
-    try:
-        with connection.cursor("verify") as cursor:
-            cursor.itersize = 5_000
-            cursor.execute(query)
-            yield iter(cursor)
-    finally:
-        connection.close()
 
 
 def _entry_row(entry: str) -> Keyed:

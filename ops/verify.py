@@ -18,8 +18,9 @@ import orjson
 
 from ops import history
 from ops.barrier import Barrier
-from ops.comparisons import Comparisons, Keyed, Part
+from ops.comparisons import Comparisons
 from ops.positions import parked
+from ops.states import Keyed, Part
 from streams.engine.consumer import Row
 
 #: Seconds that the relay and the consumers get to pass what there was at the first look.

@@ -32,6 +32,7 @@ SERVICE = Service(
     paths=("stock",),
     topics=TOPICS,
     states=store.STATES,
+    books=store.BOOKS,
     reactions=reactions.reactions(Outbox("inventory", TOPICS, codec), SYSTEM),
     views=views,
     tables=tables,

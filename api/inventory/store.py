@@ -37,6 +37,20 @@ STOPPED = "SELECT id::text, jsonb_build_object('version', state -> 'order_versio
 GONE = "SELECT id::text, jsonb_build_object('gone', notes -> 'gone')::text FROM reservation WHERE notes ? 'gone'"
 RESTOCKED = "SELECT id::text, jsonb_build_object('restocked', notes -> 'restocked')::text FROM reservation WHERE notes ? 'restocked'"
 
+#: For `verify`: what is kept for each order; and of each product, how much of it is reserved, and how much of it is for orders.
+BOOKS: Mapping[str, str] = {
+    "reserved": """
+SELECT id::text, jsonb_build_object('id', id, 'version', version, 'lines', state -> 'lines')::text FROM reservation
+""",
+    "stock": """
+SELECT sku, jsonb_build_object('id', sku, 'version', version, 'reserved', reserved, 'promised', coalesce(promised, 0))::text
+FROM stock LEFT JOIN (
+    SELECT line ->> 'sku' AS sku, sum((line ->> 'reserved')::bigint - (line ->> 'released')::bigint - (line ->> 'consumed')::bigint)
+        AS promised FROM reservation, jsonb_array_elements(state -> 'lines') AS line GROUP BY 1
+) AS kept USING (sku)
+""",
+}
+
 #: By topic: every aggregate's id and state, ordered by id, in the shape of its view row where it has one.
 STATES: Mapping[str, str] = {
     "marea.stock": """

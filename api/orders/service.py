@@ -39,6 +39,7 @@ SERVICE = Service(
     paths=("orders", "customers", "exchanges", "cases"),
     topics=TOPICS,
     states=store.STATES,
+    books=store.BOOKS,
     reactions=reactions.reactions(_OUTBOX, SYSTEM, rules.HOLD),
     deadlines=deadlines.deadlines(_OUTBOX),
     gauges=gauges.GAUGES,

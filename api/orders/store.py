@@ -77,6 +77,17 @@ STATES: Mapping[str, str] = {
     "marea.exchange": states_query("exchange"),
 }
 
+_GIVEN_UP = " + ".join(f"(state ->> '{name}_minor')::bigint" for name in ("goodwill", "returned", "lost", "credit_got"))
+#: For `verify`: what each order is to be paid, and what of that nobody pays; the deadlines by which it goes on.
+BOOKS: Mapping[str, str] = {
+    "due": f"""
+SELECT id::text, jsonb_build_object('id', id, 'version', version, 'status', state -> 'status',
+    'due_minor', state -> 'due_minor', 'given_up_minor', {_GIVEN_UP}, 'deadlines', coalesce(names, '[]'))::text
+FROM orders LEFT JOIN (SELECT aggregate_id, jsonb_agg(name) AS names FROM deadline GROUP BY aggregate_id) AS due
+    ON aggregate_id = id::text
+"""
+}
+
 _LINE = tuple(OrderLine.__annotations__)
 
 

@@ -1,6 +1,6 @@
 """Asking the provider: one operation a task, whose answer is recorded once, whoever brings it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from psycopg2.extensions import cursor as Cursor
@@ -10,7 +10,7 @@ from api.payments.provider import Outcome, Provider
 from api.payments.reactions import payment_of, save
 from api.payments.rules import Payment, Result
 from api.payments.store import OPERATION, Payments
-from kernel.aggregates import Kept
+from kernel.aggregates import Kept, dumps
 from kernel.context import Context
 from kernel.outbox import Outbox
 from kernel.tasks import Answered, Call, Task, Unanswered
@@ -68,6 +68,22 @@ def learn(payments: Payments, news: Mapping[str, Sequence[Any]], what: Learn, co
 def result_of(outcome: Outcome) -> Result:
     """What the provider says, as the rules know it."""
     return Result(number_of(outcome.operation_id), outcome.is_done, outcome.amount_minor, outcome.reference, outcome.code)
+
+
+def ledger(provider: Provider) -> Iterator[tuple[str, str]]:
+    """What the provider has done, for `verify`: of each operation its order's id, and JSON in the shape of our own."""
+    for _, currency, was_done_minor, outcome in provider.ledger():
+        order_id = order_of(outcome.operation_id)
+        entry = {
+            "id": order_id,
+            "operation_id": outcome.operation_id,
+            "kind": outcome.kind,
+            "state": "succeeded" if outcome.is_done else "failed",
+            "amount_minor": was_done_minor,
+            "currency": currency,
+            "code": outcome.code,
+        }
+        yield order_id, dumps(entry)
 
 
 def order_of(operation_id: str) -> str:

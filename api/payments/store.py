@@ -29,6 +29,20 @@ WHERE notes -> 'fulfilment' <> '{"packed": {}, "all_gone": false}'
 #: By topic: every aggregate's id and state, ordered by id, in the shape of what its view is made of.
 STATES: Mapping[str, str] = {"marea.payment": states_query("payment")}
 
+#: For `verify`: what each payment knows of its operations, with the ids by which the provider knows them, and what is under way.
+BOOKS: Mapping[str, str] = {
+    "money": """
+SELECT id::text, jsonb_build_object('id', id, 'version', version,
+    'operations', (SELECT jsonb_agg(each || jsonb_build_object('operation_id', id || '.' || (each ->> 'number'), 'currency', state -> 'currency'))
+        FROM jsonb_array_elements(state -> 'operations') AS each),
+    'written_off_minor', state -> 'written_off_minor', 'cases', coalesce(jsonb_array_length(state -> 'cases'), 0),
+    'asked', id || '.' || (notes -> 'asked' ->> 'number'), 'tasks', coalesce(kinds, '[]'))::text
+FROM payment LEFT JOIN (
+    SELECT arguments ->> 'order_id' AS order_id, jsonb_agg(kind) AS kinds FROM task WHERE state <> 'done' GROUP BY 1
+) AS asked ON order_id = id::text
+"""
+}
+
 #: For those who watch: operations of which nobody knows what has become, and for how long the first of them; and cases.
 UNKNOWN = "SELECT count(*) FROM payment WHERE state ->> 'status' = 'unknown'"
 OLDEST_UNKNOWN = "SELECT coalesce(extract(epoch FROM now() - min(updated_at)), 0) FROM payment WHERE state ->> 'status' = 'unknown'"

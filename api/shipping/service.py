@@ -50,6 +50,7 @@ SERVICE = Service(
     paths=("fulfilments", "returns", "webhooks/carrier"),
     topics=TOPICS,
     states=store.STATES,
+    books=store.BOOKS,
     reactions=reactions.reactions(_OUTBOX, SYSTEM),
     deadlines=deadlines.deadlines(_OUTBOX),
     calls=calls.calls(_OUTBOX, open_carrier),

@@ -45,6 +45,19 @@ FROM returns, jsonb_array_elements(state -> 'returns') AS each WHERE each ->> 'e
 #: By topic: every aggregate's id and state, ordered by id, in the shape of what its view is made of.
 STATES: Mapping[str, str] = {"marea.fulfilment": states_query("fulfilment"), "marea.returns": states_query("returns")}
 
+#: For `verify`: what of each order is in which parcel, and what goes on by itself.
+BOOKS: Mapping[str, str] = {
+    "parcels": """
+SELECT id::text, jsonb_build_object('id', id, 'version', version, 'shipments', state -> 'shipments',
+    'cases', coalesce(jsonb_array_length(state -> 'cases'), 0), 'deadlines', coalesce(names, '[]'), 'tasks', coalesce(kinds, '[]'))::text
+FROM fulfilment LEFT JOIN (SELECT aggregate_id, jsonb_agg(name) AS names FROM deadline GROUP BY aggregate_id) AS due
+    ON aggregate_id = id::text
+LEFT JOIN (
+    SELECT arguments ->> 'order_id' AS order_id, jsonb_agg(kind) AS kinds FROM task WHERE state <> 'done' GROUP BY 1
+) AS asked ON order_id = id::text
+"""
+}
+
 #: For those who watch.
 CASES = "SELECT coalesce(sum(jsonb_array_length(state -> 'cases')), 0) FROM fulfilment WHERE state -> 'cases' <> '[]'"
 

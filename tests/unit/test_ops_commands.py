@@ -14,7 +14,6 @@ from api.services import views
 from ops import console, consumers, due, health, status
 from ops import rebuild as rebuilding
 from ops.__main__ import cli
-from ops.comparisons import CannotVerify
 from ops.consumers import Fare
 from ops.due import Waiting
 from ops.generations import rebuildable
@@ -22,6 +21,7 @@ from ops.moments import At
 from ops.rebuild import Progress as OnProgress
 from ops.rebuild import Rebuilt
 from ops.relay import Relay
+from ops.states import CannotVerify
 from ops.verify import Difference, Verified
 from streams.engine.batch import Place
 from streams.engine.stores import Progress

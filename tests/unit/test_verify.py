@@ -11,8 +11,8 @@ import pytest
 from api.services import consumers, services
 from kernel.partition import partition_of
 from ops import barrier as barriers
-from ops import comparisons
-from ops.comparisons import Part, States
+from ops import states
+from ops.states import Part, States
 from ops.verify import MISSING, WHOLE_ROW, Difference, compare
 from streams.engine.consumer import Row, consumer_id
 from streams.engine.stores import Progress
@@ -166,7 +166,7 @@ def test_states_are_read_where_the_service_has_its_database(monkeypatch: pytest.
         raise psycopg2.OperationalError
 
     monkeypatch.setattr(psycopg2, "connect", connect)
-    with pytest.raises(psycopg2.OperationalError), comparisons.read_rows(service, "SELECT 1"):
+    with pytest.raises(psycopg2.OperationalError), states.read_rows(service, "SELECT 1"):
         pass
     assert asked == [f"postgresql://admin:pw@{service}.example:6432/shop"]
 
