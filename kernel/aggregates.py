@@ -94,10 +94,12 @@ class Aggregates(Generic[State, Event_contra]):
             self._cursor.execute(
                 f"INSERT INTO {self._table} (id, version, state, notes, steps, updated_at)"
                 " SELECT id::uuid, 0, '{}', '{}', '[]', now() FROM unnest(%s::text[]) AS new (id) ORDER BY id"
-                " ON CONFLICT (id) DO NOTHING",
+                " ON CONFLICT (id) DO NOTHING RETURNING id::text, updated_at",
                 (missing,),
             )
-            found |= self.lock(missing)
+            found |= {id_: Kept(id_, 0, None, {}, [], at) for id_, at in self._cursor.fetchall()}
+            if taken := [each for each in missing if each not in found]:
+                found |= self.lock(taken)  # somebody else has added them meanwhile
         return found
 
     def save(self, changes: Collection[Changed[State]], answer: Answer | None = None) -> None:

@@ -15,7 +15,7 @@ from kernel.deadlines import Due
 from local.layout import Layout
 from ops.databases import admin
 from schemas.event import Event
-from schemas.json import jsonable
+from schemas.event import jsonable
 from tests.contract.conftest import DATABASE, Subject, answer
 from tests.events import START, life
 
