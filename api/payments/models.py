@@ -62,7 +62,7 @@ class NewCard(Body):
     card_token: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
 
 
-class Ruling(Body):
+class PaymentRuling(Body):
     """What became of an operation, as somebody has found out."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"outcome": "succeeded", "reason": "it is on the bank's statement"}})

@@ -11,7 +11,7 @@ from flask_openapi3.openapi import OpenAPI
 
 from api.payments import rules
 from api.payments.calls import learn, order_of, result_of
-from api.payments.models import NewCard, OperationOf, OrderId, Retry, Ruling
+from api.payments.models import NewCard, OperationOf, OrderId, Retry, PaymentRuling
 from api.payments.models import Payment as PaymentModel
 from api.payments.provider import Webhook
 from api.payments.reactions import payment_of, save
@@ -77,7 +77,7 @@ class _Handlers:
             order_id, header, lambda now, context: rules.change_card(order_id, now, body.card_token, context)
         )
 
-    def rule(self, path: OperationOf, header: _StaffCommand, body: Ruling) -> Response:
+    def rule(self, path: OperationOf, header: _StaffCommand, body: PaymentRuling) -> Response:
         """Settles a case: what became of an operation, as somebody has found out. What was paid back too much is written off."""
         order_id = str(path.order_id)
         return self._change(

@@ -26,6 +26,8 @@ State = PaymentSettledData
 
 #: Refunds or voids that fail one after the other; then a person has to see to it.
 MOST_FAILURES = 5
+#: Operations of a payment: from then on it takes no other card. Its events carry all of them.
+MOST_OPERATIONS = 500
 
 _DONE: Mapping[OperationKind, PaymentEventType] = {
     "authorize": "PaymentAuthorized",
@@ -198,6 +200,8 @@ def change_card(order_id: str, payment: Payment | None, card_token: str, context
     state = _heard(payment)
     if state["due_minor"] <= paid(state) or not payment.facts["order"]["may_authorize"]:
         raise Conflict(f"Nothing is to be paid for order {order_id}.")
+    if len(state["operations"]) >= MOST_OPERATIONS:
+        raise Conflict(f"For order {order_id} too much was tried already: cancel it.")
     changed: State = {**state, "card_token": card_token, "is_declined": False}
     return _event(payment, changed, "PaymentCardChanged", None, context)
 

@@ -19,6 +19,8 @@ State = ReturnRequestedData
 OVER: frozenset[ReturnStatus] = frozenset({"rejected", "cancelled", "expired"})
 #: For how long a return waits to be approved, and then to come.
 WITHIN = timedelta(days=30)
+#: Returns of an order, and products in all of them together: their events carry all.
+MOST_RETURNS, MOST_RETURNED = 200, 2_000
 _WAITING: frozenset[ReturnStatus] = frozenset({"requested", "approved"})
 
 
@@ -109,6 +111,9 @@ def request(
     ]
     if errors:
         raise Invalid("More units can't come back than have arrived.", errors)
+    before = returns.state["returns"] if returns.state else []
+    if len(before) >= MOST_RETURNS or len(units) + sum(len(each["units"]) for each in before) > MOST_RETURNED:
+        raise Conflict(f"Of order {order_id} too much was given back already.")
     return _added(returns, delivered, _new(units, exchange_id, context.now + within, None), context)
 
 
@@ -123,7 +128,7 @@ def request_for_exchange(
         return None
     try:
         return request(returns.order_id, returns, delivered, wanted["units"], wanted["exchange_id"], within, context)
-    except (Invalid, Unknown) as refusal:
+    except (Conflict, Invalid, Unknown) as refusal:
         nothing = delivered or Delivered(returns.order_id, "", "", {}, {})
         return _added(returns, nothing, _new(wanted["units"], wanted["exchange_id"], None, refusal.detail), context)
 

@@ -166,7 +166,7 @@ def test_a_stream_tells_each_change_with_the_stock_item_after_it_and_nothing_of_
             ("StockReceived", 1, 5, 0),
             ("StockAdjusted", 2, 4, 0),
             ("StockReserved", 3, 4, 2),
-            ("StockReleased", 4, 4, 0),
+            ("StockReleased", 4, 4, 1),
         ]
         assert {*(told[2] or {})} == {"type", "sku", "version", "on_hand", "reserved", "available", "updated_at"}
 
@@ -200,6 +200,7 @@ def test_a_customer_hears_of_their_own_orders_and_of_no_others() -> None:
             "status": "placed",
             "currency": "USD",
             "total_minor": 300,
+            "due_minor": 300,
             "placed_at": "2026-01-01T12:00:00.000000Z",
         }
 

@@ -684,6 +684,7 @@ def test_small_events_that_need_large_rows_do_not_read_or_remember_too_many_at_o
 
     placed, confirmed, _ = ORDERS
     large = placed._replace(data=placed.data | {"lines": placed.data["lines"] * 50})
+    confirmed = confirmed._replace(data=confirmed.data | {"units": confirmed.data["units"] * 50})
     keys = [f"order-{n}" for n in range(100)]
     store = Measured()
     feed = running(store, view)

@@ -8,6 +8,9 @@ import pytest
 
 from api.catalog.models import Description
 from api.orders.models import NewOrder
+from api.payments.rules import MOST_OPERATIONS
+from api.shipping.returns import MOST_RETURNED, MOST_RETURNS
+from api.shipping.rules import MOST_LINES
 from kernel.limits import MAX_EVENT_BYTES, MAX_KEY_BYTES, MAX_NUMBER
 from kernel.outbox import NotOwned, Outbox
 from kernel.refusals import TooLarge
@@ -91,21 +94,33 @@ def test_a_key_that_no_consumer_would_take_is_refused() -> None:
 TEXT = "\U0001f41f" * Description.model_json_schema()["properties"]["name"]["maxLength"]
 LINES = NewOrder.model_json_schema()["properties"]["lines"]["maxItems"]
 ID = "a" * 64
-IDS = {"sku", "order_id", "customer_id", "currency"}
+IDS = {"sku", "order_id", "new_order_id", "exchange_id", "customer_id", "currency", "card_token", "reference", "code", "tracking"}
+#: What is not one of an order's lines: shipments share these, and of the rest the rules say how many there can be.
+MOST = {
+    "shipments": LINES // MOST_LINES,
+    "shipments_lost": LINES // MOST_LINES,
+    "operations": MOST_OPERATIONS,
+    "cases": MOST_OPERATIONS,
+    "returns": MOST_RETURNS,
+    "returns_taken": MOST_RETURNS,
+}
+WITHIN = {"shipments": MOST_LINES, "returns": MOST_RETURNED // MOST_RETURNS}
+#: What is not the sender's is short.
+OURS = {"status", "step", "kind", "state"}
 
 
-def largest(schema: Any, field: str = "") -> Any:
+def largest(schema: Any, field: str = "", lines: int = LINES) -> Any:
     match schema:
         case {"type": "record", "fields": fields}:
-            return {each["name"]: largest(each["type"], each["name"]) for each in fields}
+            return {each["name"]: largest(each["type"], each["name"], lines) for each in fields}
         case {"type": "array", "items": items}:
-            return [largest(items)] * LINES
+            return [largest(items, field, WITHIN.get(field, lines))] * MOST.get(field, lines)
         case {"logicalType": "timestamp-micros"}:
             return START
         case ["null", other]:
             return largest(other, field)
         case "string":
-            return ID if field in IDS else TEXT
+            return field if field in OURS else ID if field in IDS else TEXT
     return 2**31 - 1 if schema == "int" else MAX_NUMBER
 
 

@@ -168,7 +168,8 @@ def each_has_ended(consumer: Consumer, told: Sequence[Record]) -> None:
     if isinstance(consumer, Table):
         assert store.records[lane] == [(item.offset, row) for item in passed for row in consumer.rows(event_of(item))]
         return
-    applied = list(map(event_of, without_skipped(passed)))
+    starts_now = isinstance(consumer, Reaction) and consumer.start == "now"
+    applied = list(map(event_of, without_skipped(passed, starts_now=starts_now)))
     assert store.versions[lane] == {each.key: each.version for each in applied}
     if isinstance(consumer, Reaction):
         assert store.events[lane] == [each for each in applied if each.type in consumer.types]
@@ -179,12 +180,12 @@ def event_of(item: Item) -> Event:
     return item.event
 
 
-def without_skipped(items: Iterable[Item]) -> Iterator[Item]:
-    """Those that are not of a version that has been before: each aggregate's have to be 1, 2, ..."""
+def without_skipped(items: Iterable[Item], *, starts_now: bool) -> Iterator[Item]:
+    """Those that are not of a version that has been before: each aggregate's have to be 1, 2, ...; or begin later."""
     versions: Counter[str] = Counter()
     for item in items:
         if item.version > versions[item.key]:
-            versions[item.key] += 1
+            versions[item.key] = item.version if starts_now and item.key not in versions else versions[item.key] + 1
             assert item.version == versions[item.key]
             yield item
 
