@@ -11,7 +11,7 @@ from flask_openapi3.openapi import OpenAPI
 
 from api.payments import rules
 from api.payments.calls import learn, order_of, result_of
-from api.payments.models import NewCard, OperationOf, OrderId, Retry, PaymentRuling
+from api.payments.models import NewCard, OperationOf, OrderId, PaymentRuling, Retry
 from api.payments.models import Payment as PaymentModel
 from api.payments.provider import Webhook
 from api.payments.reactions import payment_of, save
