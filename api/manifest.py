@@ -74,7 +74,8 @@ class Service:
     """One service.
 
     `number` is fixed for ever, 1 to 50: ports follow from it. `paths` are the first parts of its paths below /v1,
-    `streams` the paths below /v1 whose answers go on for as long as somebody listens.
+    `streams` the paths below /v1 whose answers go on for as long as somebody listens: they may be below another service's path,
+    and have parts in braces that vary.
     `topics` are those that it owns: nobody else publishes there. `states` gives, for each of them, the SQL for every
     aggregate's id and state, ordered by id, in the shape of its view row. `deadlines` are carried out by the workers that
     have its reactions, and its `calls` are made by these, too, which get the settings that they read. `gauges` are for those

@@ -78,6 +78,11 @@ def check(found: Sequence[Service]) -> None:
     for each in found:
         for wrong in (*_contradictions(each), *_contradictions_of_work(each)):
             raise BadManifest(f"service {each.name} {wrong}")
+    paths = {path for each in found for path in each.paths}
+    for each in found:
+        for stream in each.streams:
+            if stream.partition("/")[0] not in paths:
+                raise BadManifest(f"service {each.name} streams at {stream}, which is below nobody's path: give it one")
     for what, claims_of in _CLAIMS.items():
         owners: dict[object, str] = {}
         for each in found:
@@ -94,9 +99,6 @@ def _contradictions(each: Service) -> Iterator[str]:
         yield f"owns the topics {sorted(each.topics)} and has states of {sorted(each.states)}: give it the same"
     if not each.has_database and (each.topics or each.reactions or each.gauges):
         yield "has no database: it can own no topics, and have no reactions and no gauges"
-    for stream in each.streams:
-        if stream.partition("/")[0] not in each.paths:
-            yield f"streams at {stream}, which is below none of its paths {each.paths}"
 
 
 def _contradictions_of_work(each: Service) -> Iterator[str]:
@@ -129,6 +131,7 @@ _CLAIMS: Mapping[str, Callable[[Service], Iterable[object]]] = {
     "name": lambda each: (each.name,),
     "number": lambda each: (each.number,),
     "path": lambda each: each.paths,
+    "stream": lambda each: each.streams,
     "topic": lambda each: each.topics,
     "metric": lambda each: (gauge.metric.name for gauge in each.gauges),
     "consumer": lambda each: map(consumer_id, _consumers(each)),

@@ -1,22 +1,25 @@
-"""Records of a topic as what listeners are told: encoded once, whoever listens, and not at all while nobody does."""
+"""Records of topics as what listeners are told: encoded once, whoever listens, and not at all while nobody does."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
 
-from schemas import order, stock
+from schemas import fulfilment, order, payment, returns, stock
 from schemas.codec import Codec, Undecodable
-from schemas.event import Event, Topic
+from schemas.event import Event, Topic, iso_utc
 from schemas.order import OrderEvent
 from schemas.stock import StockEvent
 from streams.engine.batch import Place, Record, decode
 from streams.engine.consumer import Row
 from streams.views.inventory import stock as stock_view
 from streams.views.orders import customer_orders
+from streams.views.payments import payment as payment_view
+from streams.views.shipping import fulfilment as fulfilment_view
+from streams.views.shipping import order_returns as returns_view
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +32,15 @@ class Told(NamedTuple):
 
 
 class Change:
-    """One record. What it tells is made when it is first asked for, which raises what the codec raises."""
+    """One record, of the stream's partition `part`: see `Kind.places`.
 
-    __slots__ = ("_make", "_told", "offset", "partition")
+    What it tells is made when it is first asked for, which raises what the codec raises.
+    """
 
-    def __init__(self, partition: int, offset: int, make: Callable[[], Told]) -> None:
-        self.partition = partition
+    __slots__ = ("_make", "_told", "offset", "part")
+
+    def __init__(self, part: int, offset: int, make: Callable[[], Told]) -> None:
+        self.part = part
         self.offset = offset
         self._make: Callable[[], Told] | None = make
         self._told: Told | None = None
@@ -48,12 +54,19 @@ class Change:
         return self._told
 
 
+#: Gives an event's key, by which listeners choose, and what they are told.
+Tell = Callable[[Any], tuple[str, Row]]
+
+
 @dataclass(frozen=True)
 class Kind:
-    """A topic as a stream: `tell` gives an event's key, by which listeners choose, and what they are told."""
+    """Topics as one stream, each with what is told of it."""
 
-    topic: Topic[Any]
-    tell: Callable[[Any], tuple[str, Row]]
+    tells: Mapping[Topic[Any], Tell]
+
+    def places(self, partitions: int) -> list[Place]:
+        """All partitions of its topics. Where a stream is, is a position for each, in this order."""
+        return [Place(topic, number) for topic in self.tells for number in range(partitions)]
 
 
 def _of_stock(event: StockEvent) -> tuple[str, Row]:
@@ -68,13 +81,42 @@ def _of_order(event: OrderEvent) -> tuple[str, Row]:
     return event.data["customer_id"], {"type": event.type, **row}
 
 
-STOCK = Kind(stock.TOPIC, _of_stock)
-ORDERS = Kind(order.TOPIC, _of_order)
+def _of_one_order(event: OrderEvent) -> tuple[str, Row]:
+    _, told = _of_order(event)
+    return event.key, {"about": "order", **told, "reason": event.data["reason"], "updated_at": iso_utc(event.occurred_at)}
 
 
-def changes(kind: Kind, records: Iterable[tuple[Place, Record]], codec: Codec) -> list[Change]:
-    """The changes that these records are, in their order."""
-    return [Change(place.partition, record.offset, partial(_tell, kind, place, record, codec)) for place, record in records]
+def _beside(about: str, fold: Callable[[None, Any], Row]) -> Tell:
+    """What belongs to an order, as its view shows it, but for the steps before."""
+
+    def tell(event: Event[Any, Any]) -> tuple[str, Row]:
+        row = {name: value for name, value in fold(None, event).items() if name != "steps"}
+        return event.key, {"about": about, "type": event.type, **row}
+
+    return tell
+
+
+STOCK = Kind({stock.TOPIC: _of_stock})
+ORDERS = Kind({order.TOPIC: _of_order})
+#: All that happens to an order, by its id.
+ONE_ORDER = Kind(
+    {
+        order.TOPIC: _of_one_order,
+        payment.TOPIC: _beside("payment", payment_view.fold),
+        fulfilment.TOPIC: _beside("fulfilment", fulfilment_view.fold),
+        returns.TOPIC: _beside("returns", returns_view.fold),
+    }
+)
+
+
+def changes(
+    kind: Kind, parts: Mapping[Place, int], records: Iterable[tuple[Place, Record]], codec: Codec
+) -> list[Change]:
+    """The changes that these records are, in their order; `parts` says which of the stream's partitions each is of."""
+    return [
+        Change(parts[place], record.offset, partial(_tell, kind, place, record, codec))
+        for place, record in records
+    ]
 
 
 def make(found: Iterable[Change]) -> None:
@@ -84,13 +126,14 @@ def make(found: Iterable[Change]) -> None:
 
 
 def _tell(kind: Kind, place: Place, record: Record, codec: Codec) -> Told:
+    topic: Topic[Any] = Topic(place.topic)
     try:
-        event: Event = decode(record, codec, kind.topic)
+        event: Event = decode(record, codec, topic)
     except Undecodable as error:
         log.warning("%s/%d at offset %d is not told: %s", *place, record.offset, error)
         return Told("", None)
     try:
-        key, told = kind.tell(event)
+        key, told = kind.tells[topic](event)
     except Exception:
         # Our own fault, and no reason to keep the rest from those who listen.
         log.exception("%s/%d at offset %d is not told", *place, record.offset)
@@ -116,7 +159,7 @@ def frames(told: Iterable[Change], keys: frozenset[str] | None, positions: list[
 
 def _frames(told: Iterable[Change], keys: frozenset[str] | None, positions: list[int]) -> Iterator[bytes]:
     for change in told:
-        positions[change.partition] = change.offset + 1
+        positions[change.part] = change.offset + 1
         key, data = change.told
         if data and (keys is None or key in keys):
             yield frame(positions, data)

@@ -1,4 +1,4 @@
-"""What is told of one topic as it happens, and what was told last. All of it belongs to the event loop's thread."""
+"""What is told of some topics as it happens, and what was told last. All of it belongs to the event loop's thread."""
 
 import asyncio
 import logging
@@ -36,9 +36,9 @@ class _Moved(NamedTuple):
 
 
 class Channel:
-    """One topic's changes, to those who have joined.
+    """The changes of a kind, to those who have joined.
 
-    `ends` are the positions up to which it has told; it is ready once these are where the topic ended when it began.
+    `ends` are the positions up to which it has told; it is ready once these are where its topics ended when it began.
     """
 
     def __init__(self, kind: Kind) -> None:
@@ -77,7 +77,7 @@ class Channel:
 
         What it has told already it does not tell again. Raises what the codec raises, having told nothing.
         """
-        new = [change for change in changes if change.offset >= self.ends[change.partition]]
+        new = [change for change in changes if change.offset >= self.ends[change.part]]
         told = [change.told for change in new] if self.has_listeners else []
         moved = list(self._advance(new))
         self._remember(moved)
@@ -101,7 +101,7 @@ class Channel:
         # Where it was only grows: what these positions cover comes first.
         first = bisect_left(self._recent, True, key=lambda told: not _covers(positions, told.ends))  # noqa: FBT003
         later = (change for change, _ in islice(self._recent, first, None))
-        return list(islice((change for change in later if change.offset >= positions[change.partition]), most))
+        return list(islice((change for change in later if change.offset >= positions[change.part]), most))
 
     def has_told(self, positions: Sequence[int]) -> bool:
         """Whether it is that far. It is not for one who has listened elsewhere, where things came a moment sooner."""
@@ -138,7 +138,7 @@ class Channel:
     def _advance(self, changes: Iterable[Change]) -> Iterable[_Moved]:
         ends = list(self.ends)
         for change in changes:
-            ends[change.partition] = change.offset + 1
+            ends[change.part] = change.offset + 1
             self.ends = tuple(ends)
             yield _Moved(change, self.ends)
 

@@ -33,8 +33,10 @@ class History:
         self._closing = Event()
 
     async def ends(self, kind: Kind) -> list[int]:
-        """Where the topic ends. Raises KafkaException when the broker does not answer."""
-        return await self._in_turn(lambda source: [one.end for one in source.bounds(kind.topic, self._partitions)])
+        """Where its topics end. Raises KafkaException when the broker does not answer."""
+        return await self._in_turn(
+            lambda source: [one.end for topic in kind.tells for one in source.bounds(topic, self._partitions)]
+        )
 
     async def read(self, kind: Kind, positions: Sequence[int], ends: Sequence[int]) -> list[Change]:
         """What comes next at these positions, of what is before the ends: at least one change.
@@ -42,8 +44,8 @@ class History:
         Raises TimeoutError and what a source and the codec raise: nothing is lost by asking again.
         """
         starts = {
-            Place(kind.topic, number): position
-            for number, (position, end) in enumerate(zip(positions, ends, strict=True))
+            place: position
+            for place, position, end in zip(kind.places(self._partitions), positions, ends, strict=True)
             if position < end
         }
         return await self._in_turn(partial(self._read, kind, starts))
@@ -73,7 +75,8 @@ class History:
         until = monotonic() + _TIMEOUT_S
         while monotonic() < until and not self._closing.is_set():
             if records := source.read(_TIMEOUT_S / 10):
-                found = changes(kind, records, self._codec())
+                parts = {place: part for part, place in enumerate(kind.places(self._partitions))}
+                found = changes(kind, parts, records, self._codec())
                 make(found)
                 return found
-        raise TimeoutError(f"nothing of {kind.topic} has come for {_TIMEOUT_S:.0f} s")
+        raise TimeoutError(f"nothing of {', '.join(kind.tells)} has come for {_TIMEOUT_S:.0f} s")

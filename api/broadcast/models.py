@@ -1,10 +1,11 @@
 """What may be asked of a stream."""
 
 from typing import Annotated
+from uuid import UUID
 
 from pydantic import Field
 
-from api.web.requests import Headers, Id, Query
+from api.web.requests import Headers, Id, Path, Query
 
 #: The most skus that one listener may choose.
 MOST_SKUS = 100
@@ -35,3 +36,13 @@ class OfCustomer(Query):
     """Whose orders to hear of."""
 
     customer_id: Id
+
+
+class OrderId(Path):
+    """The order to hear of."""
+
+    order_id: Annotated[UUID, Field(json_schema_extra={"example": "01900000-0000-7000-8000-000000000001"})]
+
+
+class OfAll(Query):
+    """Nothing can be chosen."""

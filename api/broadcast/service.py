@@ -21,7 +21,7 @@ SERVICE = Service(
     summary="Changes as they happen, as server-sent events.",
     create_app=_create_app,
     paths=("streams",),
-    streams=("streams/stock", "streams/orders"),
+    streams=("streams/stock", "streams/orders", "orders/{order_id}/stream"),
     has_database=False,
     is_asyncio=True,
 )

@@ -61,7 +61,10 @@ class Tail:
         on_lost: Callable[[], None],
     ) -> None:
         self._open = open_source
-        self._channels = {str(channel.kind.topic): channel for channel in channels}
+        self._channels = channels
+        self._parts = [{place: n for n, place in enumerate(each.kind.places(partitions))} for each in channels]
+        #: By place, the last of the channels that tell of it.
+        self._last = {place: channel for channel, parts in zip(channels, self._parts, strict=True) for place in parts}
         self._partitions = partitions
         self._codec = codec
         self._on_lost = on_lost
@@ -110,38 +113,41 @@ class Tail:
     def _begin(self, source: Source) -> None:
         """All channels, or none: what is half begun would never be told."""
         each = RECENT // self._partitions
-        found = {topic: source.bounds(topic, self._partitions) for topic in self._channels}
-        starts = {topic: tuple(max(one.first, one.end - each) for one in bounds) for topic, bounds in found.items()}
+        topics = {topic for channel in self._channels for topic in channel.kind.tells}
+        found = {
+            Place(topic, number): one for topic in topics for number, one in enumerate(source.bounds(topic, self._partitions))
+        }
+        starts = {place: max(one.first, one.end - each) for place, one in found.items()}
 
         def begin() -> None:
             """At once: who comes between would be told of old changes as if they happened now."""
             self._on_lost()
-            for topic, channel in self._channels.items():
-                channel.begin(starts[topic], tuple(one.end for one in found[topic]))
+            for channel, parts in zip(self._channels, self._parts, strict=True):
+                channel.begin(tuple(starts[place] for place in parts), tuple(found[place].end for place in parts))
 
         self._in_loop(begin)
-        self._next = {Place(topic, number): at for topic, mine in starts.items() for number, at in enumerate(mine)}
+        self._next = starts
 
     def _forget(self) -> None:
         self._next.clear()
-        for channel in self._channels.values():
+        for channel in self._channels:
             self._in_loop(channel.forget)
 
     def _hand_over(self, records: Sequence[tuple[Place, Record]], codec: Codec) -> float:
         """How long telling it took, in seconds. One batch is under way at a time: memory is bounded."""
-        told: list[tuple[Channel, list[Change]]] = []
-        for topic, channel in self._channels.items():
-            mine = [each for each in records if each[0].topic == topic]
+        told: list[tuple[Channel, list[Change], list[tuple[Place, Record]]]] = []
+        for channel, parts in zip(self._channels, self._parts, strict=True):
+            mine = [each for each in records if each[0] in parts]
             if mine:
-                found = changes(channel.kind, mine, codec)
+                found = changes(channel.kind, parts, mine, codec)
                 if channel.has_listeners:
                     make(found)  # here, to spare the event loop
-                told.append((channel, found))
+                told.append((channel, found, mine))
         began = monotonic()
-        for channel, found in told:
+        for channel, found, mine in told:
             self._in_loop(channel.tell, found)
-            # One by one: when telling fails, what the others were told is not read again.
-            self._next.update((Place(channel.kind.topic, one.partition), one.offset + 1) for one in found)
+            # One by one: when telling fails, what all others were told is not read again. Who was told hears nothing twice.
+            self._next.update((place, record.offset + 1) for place, record in mine if self._last[place] is channel)
         return monotonic() - began
 
     def _in_loop(self, function: Callable[..., None], *arguments: object) -> None:

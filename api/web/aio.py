@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from time import perf_counter
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple, TypeVar, get_type_hints
 
 import orjson
 from aiohttp import HttpVersion11, web
@@ -22,10 +22,13 @@ from kernel.refusals import FieldError, Malformed, Refused
 
 log = logging.getLogger(__name__)
 
+_Model = TypeVar("_Model", bound=BaseModel)
+
 #: What such services answer with.
 _TYPE = "text/event-stream"
 
-#: A route's handler takes the request, its headers and its query: the latter two by the models in its annotations.
+#: A route's handler takes the request, its headers, its query and, if that has parts that vary, its path: all but the first by
+#: the models in its annotations.
 Route = Callable[..., Awaitable[web.StreamResponse]]
 #: What a route may answer, as flask-openapi3 takes it.
 Responses = dict[str | int | HTTPStatus, type[BaseModel] | dict[Any, Any] | None]
@@ -41,7 +44,7 @@ class AsyncApp(NamedTuple):
 def create_app(
     service: Service, routes: Mapping[str, Route], responses: Responses, check: Callable[[], None]
 ) -> AsyncApp:
-    """The service with these routes, each for GET and HEAD. It is ready when `check` returns."""
+    """The service with these routes, each for GET and HEAD; what varies in a path is in braces. It is ready when `check` returns."""
 
     async def metrics(request: web.Request) -> web.Response:
         return web.Response(body=health.exposition(), headers={"Content-Type": health.METRICS_TYPE})
@@ -59,7 +62,7 @@ def create_app(
     described = wsgi.blueprint(service)
     for path, route in routes.items():
         application.router.add_get(path, _checked(route))
-        described.get(path, responses=responses)(route)
+        described.get(path.replace("{", "<").replace("}", ">"), responses=responses)(route)
     return AsyncApp(application, wsgi.create_app(service, described).api_doc)
 
 
@@ -76,20 +79,27 @@ def _checked(route: Route) -> Handler:
             raise Malformed("Send no body: there is nothing to do with it.")
         if not parse_accept_header(request.headers.get("Accept", "*/*"), MIMEAccept).quality(_TYPE):
             raise web.HTTPNotAcceptable
-        return await route(request, models["header"].read(request.headers), _query(models["query"], lists, request))
+        given = {"header": models["header"].read(request.headers), "query": _query(models["query"], lists, request)}
+        if "path" in models:
+            given["path"] = _validated(models["path"], request.match_info)
+        return await route(request, **given)
 
     return handle
 
 
 def _lists(model: type[Query]) -> frozenset[str]:
     """The names of what may come more than once."""
-    properties = model.model_json_schema()["properties"]
+    properties = model.model_json_schema().get("properties", {})
     return frozenset(name for name, schema in properties.items() if schema.get("type") == "array")
 
 
 def _query(model: type[Query], lists: frozenset[str], request: web.Request) -> Query:
     """A list may be given one by one; of anything else the first counts, as everywhere."""
     given = {name: request.query.getall(name) if name in lists else request.query[name] for name in request.query}
+    return _validated(model, given)
+
+
+def _validated(model: type[_Model], given: Mapping[str, Any]) -> _Model:
     try:
         return model.model_validate(given)
     except ValidationError as error:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -131,7 +132,7 @@ _UPSTREAM = """
 _LOCATION = """
         location ~ {path} {{ proxy_pass http://{service}; {check} }}"""
 _STREAM = """
-        location = /v1/{path} {{ proxy_pass http://{service}; proxy_buffering off; proxy_read_timeout 1m; {check} }}"""
+        location ~ {path} {{ proxy_pass http://{service}; proxy_buffering off; proxy_read_timeout 1m; {check} }}"""
 _CHECK = "if ($malformed) { return 400; }"
 _ERROR = """
         error_page {number} /problem/{status};
@@ -224,8 +225,11 @@ def configuration(door: Door) -> str:
         values="".join(map(_value, HEADERS)),
         address=_ADDRESS,
         text=_TEXT,
-        services="\n".join(f"        ~{_below(path)} {each.name};" for each in services() for path in each.paths),
-        locations="".join(map(_locations, services())),
+        services="\n".join(f"        ~{path} {each.name};" for of in (_streams, _paths) for each in services() for path in of(each)),
+        locations="".join(
+            [_location(_STREAM, each, path) for each in services() for path in _streams(each)]
+            + [_location(_LOCATION, each, path) for each in services() for path in _paths(each)]
+        ),
         errors="".join(map(_error, _PROBLEMS)),
         not_allowed=_problem(405, "Method Not Allowed", "The path does not have this method: see Allow."),
     )
@@ -247,15 +251,18 @@ def _problem(status: int, title: str, detail: str) -> str:
     return json.dumps(problem).replace("'", r"\'")
 
 
-def _locations(service: Service) -> str:
-    streams = [_STREAM.format(path=path, service=service.name, check=_CHECK) for path in service.streams]
-    paths = [_LOCATION.format(path=_below(path), service=service.name, check=_CHECK) for path in service.paths]
-    return "".join([*streams, *paths])
+def _location(template: str, service: Service, path: str) -> str:
+    return template.format(path=path, service=service.name, check=_CHECK)
 
 
-def _below(path: str) -> str:
-    """The expression for what is at a service's path, and below."""
-    return f"^/v1/{path}(?=$|[/:])"
+def _streams(service: Service) -> list[str]:
+    """The expressions for its streams: they come before all paths, as the first that fits counts."""
+    return [f"^/v1/{re.sub('{[^}]*}', '[^/]+', path)}$" for path in service.streams]
+
+
+def _paths(service: Service) -> list[str]:
+    """The expressions for what is at its paths, and below."""
+    return [f"^/v1/{path}(?=$|[/:])" for path in service.paths]
 
 
 def _prepare(layout: Layout) -> None:

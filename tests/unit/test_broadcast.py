@@ -21,15 +21,16 @@ from api.broadcast.changes import Change
 from api.broadcast.history import History
 from api.broadcast.reader import MOST_RECORDS, Bounds, Reader
 from api.broadcast.routes import create_app
-from schemas import order, stock
+from schemas import fulfilment, order, payment, returns, stock
 from schemas.event import Event
 from streams.engine.batch import Place, Record
 from streams.views.inventory import stock as stock_view
-from tests.events import CANCELLED, CODEC, PLACED, SETTLED, STOCK, life
+from tests.events import CODEC, NEW_ORDER, ORDER, STOCK, life
 from tests.memory_topics import PARTITIONS, MemorySource, MemoryTopics
 
 URL = "/v1/streams/stock"
 ORDERS = "/v1/streams/orders?customer_id=ada"
+ONE_ORDER = f"/v1/orders/{ORDER}/stream"
 PATIENCE_S = 20.0
 
 
@@ -161,12 +162,13 @@ def test_a_stream_tells_each_change_with_the_stock_item_after_it_and_nothing_of_
     async def test(service: Service) -> None:
         async with service.stream() as stream:
             service.publish(*life("marea.stock"))
-            told = [each.data for each in await stream.changes(4)]
+            told = [each.data for each in await stream.changes(5)]
         assert [(one["type"], one["version"], one["on_hand"], one["reserved"]) for one in told if one] == [
             ("StockReceived", 1, 5, 0),
             ("StockAdjusted", 2, 4, 0),
             ("StockReserved", 3, 4, 2),
             ("StockReleased", 4, 4, 1),
+            ("StockShipped", 5, 3, 0),
         ]
         assert {*(told[2] or {})} == {"type", "sku", "version", "on_hand", "reserved", "available", "updated_at"}
 
@@ -187,11 +189,11 @@ def test_a_customer_hears_of_their_own_orders_and_of_no_others() -> None:
     async def test(service: Service) -> None:
         async with service.stream(ORDERS) as stream:
             for customer in ("eve", "ada"):
-                placed, confirmed, cancelled, *_ = life("marea.order")
-                for event, data in ((placed, PLACED), (confirmed, SETTLED), (cancelled, CANCELLED)):
-                    service.topics.publish(order.TOPIC, event._replace(data=data | {"customer_id": customer}))
+                placed, reserved, confirmed, *_ = life("marea.order")
+                for event in (placed, reserved, confirmed):
+                    service.topics.publish(order.TOPIC, event._replace(data=event.data | {"customer_id": customer}))
             told = [each.data for each in await stream.changes(3)]
-        assert [one["status"] for one in told if one] == ["placed", "confirmed", "cancelled"]
+        assert [one["status"] for one in told if one] == ["placed", "reserved", "confirmed"]
         assert told[0] == {
             "type": "OrderPlaced",
             "id": placed.key,
@@ -203,6 +205,46 @@ def test_a_customer_hears_of_their_own_orders_and_of_no_others() -> None:
             "due_minor": 300,
             "placed_at": "2026-01-01T12:00:00.000000Z",
         }
+
+    run(test)
+
+
+def test_the_stream_of_an_order_tells_all_that_belongs_to_it_and_nothing_of_others() -> None:
+    async def test(service: Service) -> None:
+        topics = (order.TOPIC, payment.TOPIC, fulfilment.TOPIC, returns.TOPIC)
+        async with service.stream(ONE_ORDER) as stream:
+            for topic in topics:
+                for event in life(topic):
+                    service.topics.publish(topic, event._replace(key=NEW_ORDER))
+                    service.topics.publish(topic, event)
+            count = sum(len(life(topic)) for topic in topics)
+            told = [each.data for each in await stream.changes(count) if each.data]
+        heard = {
+            about: [one["type"] for one in told if one["about"] == about]
+            for about in ("order", "payment", "fulfilment", "returns")
+        }
+        assert [*heard.values()] == [[event.type for event in life(topic)] for topic in topics]
+        assert {one.get("id", one.get("order_id")) for one in told} == {ORDER}
+        assert not any({"card_token", "steps", "units"} & one.keys() for one in told)
+
+    run(test)
+
+
+def test_the_stream_of_an_order_goes_on_after_the_last_that_was_seen_of_any_topic() -> None:
+    async def test(service: Service) -> None:
+        topics = (payment.TOPIC, order.TOPIC, returns.TOPIC, fulfilment.TOPIC)
+        events = [(topic, event) for number in range(4) for topic in topics for event in life(topic)[number : number + 1]]
+        async with service.stream(ONE_ORDER) as stream:
+            told: list[Told] = []
+            for topic, event in events:  # one by one: in just this order
+                service.topics.publish(topic, event)
+                told += await stream.changes(1)
+        types = [event.type for _, event in events]
+        assert [each.data["type"] for each in told if each.data] == types
+        for heard in (1, 6, 15):
+            async with service.stream(ONE_ORDER, last_id=told[heard - 1].id) as stream:
+                rest = await stream.changes(len(events) - heard)
+                assert [each.data["type"] for each in rest if each.data] == types[heard:]
 
     run(test)
 
@@ -433,7 +475,7 @@ def test_a_process_that_finds_but_some_of_the_topics_begins_with_all_of_them_lat
     async def test(service: Service) -> None:
         async with service.stream(ORDERS) as stream:
             [placed, *_] = life("marea.order")
-            topics.publish(order.TOPIC, placed._replace(data=PLACED | {"customer_id": "ada"}))
+            topics.publish(order.TOPIC, placed._replace(data=placed.data | {"customer_id": "ada"}))
             assert versions(await stream.changes(1)) == [1]
 
     run(test, topics)
@@ -497,6 +539,8 @@ def test_an_event_id_that_is_not_of_the_stream_is_a_bad_request(event_id: str) -
         (f"{URL}?sku=", "sku.0"),
         (f"{URL}?{'&'.join(f'sku={n}' for n in range(101))}", "sku"),
         (f"{URL}?other=1", "other"),
+        ("/v1/orders/none/stream", "order_id"),
+        (f"{ONE_ORDER}?customer_id=ada", "customer_id"),
     ],
 )
 def test_what_can_not_be_asked_for_is_named(path: str, field: str) -> None:
@@ -778,7 +822,7 @@ def test_when_telling_of_one_topic_fails_the_others_are_not_told_twice(monkeypat
             with service.topics.changed:  # both at once
                 service.publish(received(0))
                 [placed, *_] = life("marea.order")
-                service.topics.publish(order.TOPIC, placed._replace(data=PLACED | {"customer_id": "ada"}))
+                service.topics.publish(order.TOPIC, placed._replace(data=placed.data | {"customer_id": "ada"}))
             assert versions(await orders.changes(1)) == [1]
             service.publish(received(1))
             assert versions(await stream.changes(2)) == [1, 2]

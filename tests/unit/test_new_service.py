@@ -80,7 +80,7 @@ def test_the_front_door_leads_to_it(new: Service) -> None:
     assert f"upstream loyalty {{ server 127.0.0.1:{PORT + 42};" in settings
     assert "location ~ ^/v1/points(?=$|[/:]) { proxy_pass http://loyalty; if ($malformed) { return 400; } }" in settings
     assert "~^/v1/points(?=$|[/:]) loyalty;" in settings
-    assert "location = /v1/points/stream { proxy_pass http://loyalty; proxy_buffering off;" in settings
+    assert "location ~ ^/v1/points/stream$ { proxy_pass http://loyalty; proxy_buffering off;" in settings
     assert "/v1/points/{customer}" in document(services())["paths"]
 
 
@@ -181,9 +181,11 @@ def test_a_service_that_contradicts_itself_is_refused(changes: dict[str, Any], s
         check([replace(reacting_one, **changes)])
 
 
-@pytest.mark.parametrize("what", ["name", "number", "paths", "topics", "views", "gauges"])
+@pytest.mark.parametrize("what", ["name", "number", "paths", "streams", "topics", "views", "gauges"])
 def test_two_services_can_not_claim_the_same(what: str) -> None:
     first, second = services()[:2]
+    if what == "streams":
+        first = replace(first, streams=(f"{first.paths[0]}/{{id}}/stream",))
     claimed = {what: getattr(first, what)}
     if what == "name":
         claimed["reactions"] = ()
