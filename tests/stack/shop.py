@@ -8,10 +8,11 @@ from uuid import uuid4
 import requests
 from tenacity import Retrying, retry_if_exception_type, retry_if_result, stop_after_delay, wait_fixed
 
+from demo.placing import CARD
 from kernel import settings
 
 PATIENCE_S = 60.0
-FINAL = ("confirmed", "rejected", "cancelled")
+FINAL = ("confirmed", "rejected", "cancelled", "completed")
 
 
 def eventually(condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
@@ -63,16 +64,21 @@ class Shop:
         return sku
 
     def order(
-        self, lines: Sequence[tuple[str, int]], key: str | None = None, customer: str | None = None
+        self,
+        lines: Sequence[tuple[str, int]],
+        key: str | None = None,
+        customer: str | None = None,
+        card: str | None = CARD,
     ) -> requests.Response:
         body = {
             "customer_id": customer or self.name,
             "lines": [{"sku": sku, "quantity": quantity} for sku, quantity in lines],
+            "card_token": card,
         }
         return self.post("/orders", body, Idempotency_Key=key or str(uuid4()))
 
     def settled(self, order_id: str) -> dict[str, Any]:
-        """The order as its view has it, once it is in a final state."""
+        """The order as it is shown, once it is confirmed, or in a final state."""
 
         def final() -> dict[str, Any] | None:
             answer = self.get(f"/orders/{order_id}")

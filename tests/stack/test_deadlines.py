@@ -21,7 +21,7 @@ WHERE aggregate_id = new.id AND name = 'pay_by'
 """
 _CANCELLED = """
 SELECT aggregateid, version, occurred_at FROM orders.outbox
-WHERE type = 'OrderCancelled' AND aggregateid = ANY(%s)
+WHERE type = 'OrderLinesCancelled' AND aggregateid = ANY(%s)
 """
 _LEFT = "SELECT count(*) FROM orders.deadline WHERE aggregate_id = ANY(%s)"
 
@@ -91,11 +91,22 @@ def test_an_order_that_the_inventory_does_not_answer_in_time_is_cancelled(
     assert shop.get(f"/stock/{unheard}").json()["reserved"] == before
 
 
-def test_an_order_that_has_its_answer_has_no_deadline_any_more(shop: Shop) -> None:
+def test_an_order_that_is_paid_for_has_no_deadline_any_more(shop: Shop) -> None:
     sku = shop.stocked("milk", 10)
     order_id = shop.order([(sku, 1)]).json()["id"]
     assert shop.settled(order_id)["status"] == "confirmed"
     assert left([order_id]) == 0
+
+
+def test_an_order_that_is_not_paid_for_in_time_is_cancelled_and_its_stock_is_free(shop: Shop) -> None:
+    sku = shop.stocked("milk", 10)
+    order_id = shop.order([(sku, 1)], card=None).json()["id"]
+    eventually(lambda: shop.get(f"/orders/{order_id}").json()["status"] == "reserved")
+    assert left([order_id]) == 1
+    move({order_id: datetime.now(UTC)})
+    order = shop.settled(order_id)
+    assert (order["status"], order["reason"]) == ("cancelled", "it was not paid in time")
+    assert shop.get(f"/stock/{sku}").json()["available"] == 10
 
 
 @pytest.mark.parametrize("worker", ["worker-1", "worker-2"])

@@ -78,8 +78,8 @@ def test_a_customer_hears_what_becomes_of_their_orders() -> None:
     shop = Shop()
     sku = shop.stocked("milk", 10)
     path = f"/v1/streams/orders?customer_id=c-{shop.name}"
-    seen, _ = listen(shop, path, 2, act=lambda: shop.order([(sku, 1)], customer=f"c-{shop.name}"))
-    assert [change["status"] for change in seen] == ["placed", "confirmed"]
+    seen, _ = listen(shop, path, 3, act=lambda: shop.order([(sku, 1)], customer=f"c-{shop.name}"))
+    assert [change["status"] for change in seen] == ["placed", "reserved", "confirmed"]
 
     def is_last() -> bool:
         [summary] = shop.get(f"/customers/c-{shop.name}/orders").json()["orders"]
