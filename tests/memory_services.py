@@ -191,6 +191,8 @@ class _Commands:
 
 
 class MemoryInventory(Inventory):
+    reservations: MemoryAggregates
+
     def __init__(self) -> None:
         self.stocks: dict[str, Stock] = {}
         self.answers = Answers()
@@ -215,6 +217,9 @@ class MemoryInventory(Inventory):
 
 
 class MemoryOrders(_Commands, Orders):
+    orders: MemoryAggregates
+    exchanges: MemoryAggregates
+
     def __init__(self) -> None:
         super().__init__()
         self.copied: dict[str, tuple[int, Price, bool]] = {}
@@ -251,6 +256,8 @@ class MemoryOrders(_Commands, Orders):
 
 
 class MemoryPayments(_Commands, Payments):
+    payments: MemoryAggregates
+
     def __init__(self) -> None:
         super().__init__()
         self.payments = MemoryAggregates(self, "PaymentSettled")
@@ -263,6 +270,9 @@ class MemoryPayments(_Commands, Payments):
 
 
 class MemoryShipping(_Commands, Shipping):
+    fulfilments: MemoryAggregates
+    returns: MemoryAggregates
+
     def __init__(self) -> None:
         super().__init__()
         self.fulfilments = MemoryAggregates(self, "ShipmentsPlanned")

@@ -14,7 +14,7 @@ from kernel.code import ROOT
 from local.stack import Stack
 from ops import summaries
 from ops.summaries import FOLDER, NotRefreshed, keep_summaries, make
-from schemas.json import jsonable
+from schemas.event import jsonable
 from streams.engine.consumer import Row, Table
 from streams.engine.stores.clickhouse import (
     connect,
