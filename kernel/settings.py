@@ -87,6 +87,11 @@ def task_hours() -> float:
     return float(setting("TASK_HOURS", "24"))
 
 
+def webhook_hours() -> float:
+    """For how many hours it is known what others told, so that it does nothing when it comes again; 720 unless it is set."""
+    return float(setting("WEBHOOK_HOURS", "720"))
+
+
 def admin_database_url() -> str:
     """The services' PostgreSQL, as the role that may make roles, databases and replication slots."""
     return setting("ADMIN_DATABASE_URL")

@@ -1,4 +1,4 @@
-"""What services keep for a while only, deleted when it is old: the answers of commands, and tasks that are done."""
+"""What services keep for a while only, deleted when it is old: the answers of commands, tasks that are done, and what others told."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -26,7 +26,11 @@ class _Kept(NamedTuple):
 
 
 #: A task that is not done has no such moment.
-_KEPT = (_Kept("answer", "answered_at", settings.answer_hours), _Kept("task", "done_at", settings.task_hours))
+_KEPT = (
+    _Kept("answer", "answered_at", settings.answer_hours),
+    _Kept("task", "done_at", settings.task_hours),
+    _Kept("webhook", "received_at", settings.webhook_hours),
+)
 
 
 def forget_old(now: datetime | None = None) -> None:
