@@ -7,7 +7,7 @@ basket, it places nothing twice either: it gets the first answers again.
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from time import monotonic
@@ -16,6 +16,7 @@ from uuid import uuid4
 import orjson
 
 from demo.baskets import Baskets, Product
+from demo.cards import good
 from demo.client import Client
 from demo.freshness import Freshness
 from demo.placing import (
@@ -53,7 +54,7 @@ RECENT = 1_000
 class Loaded:
     """What a load did.
 
-    `placed` orders were accepted, and became `confirmed` or `rejected`; `refused` ones were not accepted, for these
+    `placed` orders were accepted, and became `confirmed`, `rejected` or, as their card was declined, `cancelled`; `refused` ones were not accepted, for these
     `reasons`. `skipped_lines` and `skipped_baskets` were left out by the rules of demo/baskets.py. Where no order was
     new, there is no freshness. `read_ms` is how long it took to read what had just been written, with its token.
     """
@@ -61,6 +62,7 @@ class Loaded:
     placed: int
     confirmed: int
     rejected: int
+    cancelled: int
     refused: int
     skipped_baskets: int
     skipped_lines: int
@@ -73,9 +75,10 @@ class Loaded:
     reasons: dict[str, int] = field(default_factory=dict)
 
 
-def load(orders: int, rate: float | None = None) -> Loaded:
-    """Places the first `orders` baskets, `rate` a second or without pause, and waits until all are final.
+def load(orders: int, rate: float | None = None, card_of: Callable[[str], str] = good) -> Loaded:
+    """Places the first `orders` baskets, `rate` a second or without pause, and waits until all are answered.
 
+    `card_of` says with which card the order of a key is paid for.
     Raises LoadFailed.
     """
     baskets = Baskets(orders)
@@ -86,7 +89,7 @@ def load(orders: int, rate: float | None = None) -> Loaded:
     with Freshness(settings.redis_url(), partitions) as freshness:
         started = monotonic()
         with Bar("Placing orders", baskets.orders) as bar:
-            asyncio.run(_place(address, _orders(baskets), rate, tally, freshness, bar))
+            asyncio.run(_place(address, _orders(baskets, card_of), rate, tally, freshness, bar))
         elapsed_s = monotonic() - started
         with Bar("Waiting for their outcome", len(tally.accepted)) as bar:
             statuses = await_final(views, tally.accepted, bar.update)
@@ -137,9 +140,10 @@ def _without_stock(views: Views, products: Sequence[Product]) -> list[str]:
     return [sku for sku, row in zip(skus, views.many("stock", skus), strict=True) if row is None]
 
 
-def _orders(baskets: Baskets) -> Iterator[Order]:
+def _orders(baskets: Baskets, card_of: Callable[[str], str]) -> Iterator[Order]:
     for basket in baskets.baskets():
-        yield order(f"journey-{basket.basket_id}", basket.customer_id, basket.lines)
+        key = f"journey-{basket.basket_id}"
+        yield order(key, basket.customer_id, basket.lines, card_of(key))
 
 
 async def _place(
@@ -174,8 +178,9 @@ def _summary(
 ) -> Loaded:
     return Loaded(
         placed=len(tally.accepted),
-        confirmed=statuses["confirmed"],
+        confirmed=sum(statuses[each] for each in ("confirmed", "stopping", "completed")),
         rejected=statuses["rejected"],
+        cancelled=statuses["cancelled"],
         refused=tally.refused.total(),
         skipped_baskets=baskets.skipped_baskets,
         skipped_lines=baskets.skipped_lines,

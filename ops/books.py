@@ -1,14 +1,16 @@
 """What services, and companies outside, have written down about each order: kept for `verify`, which compares it by ops/balance.py."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from api.services import services
+from kernel import settings
 from kernel.settings import setting
 from kernel.tasks import NoAnswer
+from ops import balance
 from ops.balance import Books, Pair
 from ops.states import CannotVerify, Keyed, Part, States, read_rows
 
@@ -45,6 +47,16 @@ def parts(books: Mapping[str, States], rule: Rule, partitions: int) -> Iterator[
                 expected += [(key, right)] if right is not None else []
                 actual += [(key, there)] if there is not None else []
         yield Part(partition, expected, actual)
+
+
+def waits() -> Counter[str]:
+    """What the orders wait for that are not final, and how many for each. Raises CannotVerify."""
+    counted: Counter[str] = Counter()
+    with kept(settings.partitions()) as books:
+        for partition in range(settings.partitions()):
+            for id_, found in _by_id(books, partition).items():
+                counted.update(pair.actual["waits_for"] for pair in balance.waiting(id_, found) if pair.actual and pair.actual["waits_for"])
+    return counted
 
 
 def _by_id(books: Mapping[str, States], partition: int) -> dict[str, Books]:
