@@ -14,8 +14,7 @@ from kernel.database import Database
 from kernel.deadlines import Due
 from local.layout import Layout
 from ops.databases import admin
-from schemas.event import Event
-from schemas.event import jsonable
+from schemas.event import Event, jsonable
 from tests.contract.conftest import DATABASE, Subject, answer
 from tests.events import START, life
 

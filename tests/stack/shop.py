@@ -8,7 +8,7 @@ from uuid import uuid4
 import requests
 from tenacity import Retrying, retry_if_exception_type, retry_if_result, stop_after_delay, wait_fixed
 
-from demo.placing import CARD
+from demo.cards import GOOD
 from kernel import settings
 
 PATIENCE_S = 60.0
@@ -68,7 +68,7 @@ class Shop:
         lines: Sequence[tuple[str, int]],
         key: str | None = None,
         customer: str | None = None,
-        card: str | None = CARD,
+        card: str | None = GOOD,
     ) -> requests.Response:
         body = {
             "customer_id": customer or self.name,
