@@ -209,7 +209,9 @@ class _Handlers:
         rows = [orjson.loads(row) for row in self._views.page(_CASES[about], Range("cases"), limit, None, ANY).rows]
         unique = {row["order_id"]: row for row in rows}
         return [
-            {"about": about, "order_id": row["order_id"], **case} for row in unique.values() for case in row.get("cases", _waiting(row))
+            {"about": about, "order_id": row["order_id"], **case}
+            for row in unique.values()
+            for case in (row["cases"] if "cases" in row else _waiting(row))
         ]
 
     def _change(
