@@ -19,6 +19,7 @@ def of_order(data: OrderConfirmedData, version: int) -> Wanted:
         "due_minor": data["due_minor"],
         "card_token": data["card_token"],
         "may_authorize": data["exchange_id"] is None or data["is_credited"],
+        "cancel_number": data["cancel"]["number"] if data["cancel"] else 0,
     }
 
 
@@ -28,4 +29,5 @@ def of_fulfilment(data: FulfilmentAnsweredData) -> Sent:
     return {
         "packed": {str(each["number"]): each["amount_minor"] for each in data["shipments"] if each["status"] in _PACKED},
         "all_gone": not statuses & _IN_HOUSE and statuses != {"cancelled"},
+        "answered": data["answered"]["number"] if data["answered"] else 0,
     }

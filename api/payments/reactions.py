@@ -117,7 +117,10 @@ def reactions(outbox: Outbox[PaymentEvent], clock: Clock) -> tuple[Reaction, ...
 
         return Reaction(f"payments.{name}", "payments", topic, frozenset(types), handle, expected, effects, start="now")
 
-    due = {"OrderReserved", "OrderLinesCancelled", "OrderLinesLost", "OrderDueChanged", "OrderCreditReturned"}
+    due = {
+        *("OrderReserved", "OrderLinesCancelled", "OrderCancelDeclined"),
+        *("OrderLinesLost", "OrderDueChanged", "OrderCreditReturned"),
+    }
     packed = {"ShipmentPacked", "ShipmentHeld", "ShipmentDispatched", "FulfilmentAnswered"}
     return (
         reaction("due", order.TOPIC, due, hear_orders, _due, store.DUE),

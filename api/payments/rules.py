@@ -50,7 +50,10 @@ UNDONE = frozenset({"refund_failed"})
 
 
 class Wanted(TypedDict):
-    """What orders have said last. `may_authorize` is whether money may be asked for."""
+    """What orders have said last. `may_authorize` is whether money may be asked for.
+
+    `cancel_number` is the last request to stop units.
+    """
 
     order_id: str
     customer_id: str
@@ -60,13 +63,18 @@ class Wanted(TypedDict):
     due_minor: int
     card_token: str | None
     may_authorize: bool
+    cancel_number: int
 
 
 class Sent(TypedDict):
-    """What shipping has said last: what each packed parcel costs, and whether all that will go has gone."""
+    """What shipping has said last: what each packed parcel costs, and whether all that will go has gone.
+
+    `answered` is the last request to stop units that it has answered.
+    """
 
     packed: dict[str, int]
     all_gone: bool
+    answered: int
 
 
 class Facts(TypedDict, total=False):
@@ -392,7 +400,9 @@ def _uncaptured(state: State, facts: Facts) -> list[tuple[int, int]]:
 
 
 def _is_all_gone(facts: Facts) -> bool:
-    return "fulfilment" in facts and facts["fulfilment"]["all_gone"]
+    """And the order has said what is due without what was stopped: shipping may be heard of sooner."""
+    sent = facts.get("fulfilment")
+    return sent is not None and sent["all_gone"] and facts["order"]["cancel_number"] >= sent["answered"]
 
 
 def _cases(state: State, facts: Facts, context: Context) -> list[Case]:

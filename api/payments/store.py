@@ -23,7 +23,7 @@ SELECT id::text, jsonb_build_object('is_due', true)::text FROM payment WHERE not
 """
 PACKED = """
 SELECT id::text, jsonb_build_object('fulfilment', notes -> 'fulfilment')::text FROM payment
-WHERE notes -> 'fulfilment' <> '{"packed": {}, "all_gone": false}'
+WHERE notes -> 'fulfilment' -> 'packed' <> '{}' OR (notes -> 'fulfilment' ->> 'all_gone')::boolean
 """
 
 #: By topic: every aggregate's id and state, ordered by id, in the shape of what its view is made of.
