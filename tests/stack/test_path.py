@@ -173,8 +173,8 @@ def test_verify_covers_every_consumer_and_finds_no_difference() -> None:
     ("lose", "restore", "consumer"),
     [
         (
-            "UPDATE orders.orders SET notes = notes || jsonb_build_object('lost', notes -> 'payment') - 'payment' WHERE id = %s",
-            "UPDATE orders.orders SET notes = notes || jsonb_build_object('payment', notes -> 'lost') - 'lost' WHERE id = %s",
+            "UPDATE orders.orders SET notes = (notes - 'payment') || jsonb_build_object('lost', notes -> 'payment') WHERE id = %s",
+            "UPDATE orders.orders SET notes = (notes - 'lost') || jsonb_build_object('payment', notes -> 'lost') WHERE id = %s",
             "reaction.orders.payments",
         ),
         (
@@ -193,6 +193,7 @@ def test_verify_covers_every_consumer_and_finds_no_difference() -> None:
 def test_verify_finds_what_a_reaction_has_not_done(lose: str, restore: str, consumer: str) -> None:
     shop = Shop()
     order_id = shop.order([(shop.stocked("milk", 10), 1)]).json()["id"]
+    shop.settled(order_id)
     eventually(lambda: shop.get(f"/orders/{order_id}").json()["fulfilment"])
     admin = psycopg2.connect(settings.setting("ADMIN_DATABASE_URL"))
     admin.autocommit = True

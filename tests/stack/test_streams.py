@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from api.broadcast.house import HEARTBEAT_S, PLACES
+from kernel import settings
 from local.stack import Stack
 from tests.stack.buyers import Buyers, buying
 from tests.stack.following import following
@@ -86,6 +87,24 @@ def test_a_customer_hears_what_becomes_of_their_orders() -> None:
         return {"type": "OrderConfirmed", **summary} == seen[-1]
 
     assert eventually(is_last), "it is what a GET gives"
+
+
+def test_the_stream_of_an_order_tells_of_its_payment_and_its_parcels_too_and_resumes() -> None:
+    shop = Shop()
+    sku = shop.stocked("milk", 10)
+    order_id = shop.order([(sku, 1)]).json()["id"]
+    path, beginning = f"/v1/orders/{order_id}/stream", "-".join(["0"] * 4 * settings.partitions())
+    eventually(lambda: (shop.get(f"/orders/{order_id}").json() or {}).get("fulfilment"))
+    seen, _ = listen(shop, path, 5, beginning)
+    first, last_id = listen(shop, path, 2, beginning)
+    rest, _ = listen(shop, path, 3, last_id)
+    assert sorted(map(str, first + rest)) == sorted(map(str, seen)), "all of it, once"
+    assert {about: [one["type"] for one in seen if one["about"] == about] for about in ("order", "payment", "fulfilment")} == {
+        "order": ["OrderPlaced", "OrderReserved", "OrderConfirmed"],
+        "payment": ["PaymentAuthorized"],
+        "fulfilment": ["ShipmentsPlanned"],
+    }
+    assert shop.get(f"/orders/{order_id}/stream?customer_id=ada").status_code == 422
 
 
 @pytest.fixture(scope="module")
