@@ -238,11 +238,11 @@ def _ended(orders: Iterable[Row]) -> Iterator[tuple[str, Row]]:
 
 
 def _answered(found: Iterable[Row]) -> Iterator[tuple[str, Row]]:
-    """An exchange knows what has become of its return."""
+    """An exchange knows that its return is over."""
     for each in found:
         for exchange_id, came in facts.came_back(each).items():  # type: ignore[arg-type]  # a state in JSON
             if came["status"] not in ("requested", "approved", "received"):
-                yield exchange_id, {"returned": "accepted" if came["status"] == "refunded" else came["status"]}
+                yield exchange_id, {"is_over": True}
 
 
 def reactions(outbox: Outbox[OrderEvent | ExchangeEvent], clock: Clock, hold: timedelta) -> tuple[Reaction, ...]:

@@ -61,7 +61,8 @@ JOIN orders ON orders.id = (exchange.state ->> 'new_order_id')::uuid
 WHERE orders.state ->> 'status' IN ('rejected', 'undoing', 'cancelled')
 """
 RETURNS_KNOWN = """
-SELECT id::text, jsonb_build_object('returned', notes -> 'returned' ->> 'status')::text FROM exchange WHERE notes ? 'returned'
+SELECT id::text, jsonb_build_object('is_over', true)::text FROM exchange
+WHERE notes -> 'returned' ->> 'status' IN ('accepted', 'refunded', 'rejected', 'cancelled', 'expired')
 """
 
 #: How many orders wait, and for how long the first of them has: found by their deadlines, which are few.
