@@ -9,8 +9,9 @@ from confluent_kafka import Producer
 from api.services import metrics, services
 from connectors.relay import MISSING, connector_status, resume
 from kernel import settings
+from kernel.outside import MOST_FAILURES
 from local.stack import Stack
-from ops.databases import admin, admin_url, databases
+from ops.databases import admin, admin_url, database_of, databases
 from ops.parked import Desk
 from ops.positions import progress
 from ops.rebuild import rebuild
@@ -19,6 +20,7 @@ from schemas import product
 from streams.engine.stores.clickhouse import connect as connect_clickhouse
 from streams.engine.stores.redis import connect as connect_redis
 from streams.engine.stores.redis import keys_of, live_generation
+from tests.stack.selling import Seller
 from tests.stack.shop import Shop, eventually
 from tests.stack.watching import Prometheus, watched
 
@@ -158,6 +160,36 @@ def test_a_view_is_not_what_postgresql_says(prometheus: Prometheus, shop: Shop, 
     assert len(verify().differences) == 1
     fire(prometheus, "VerifyDiffers")
     rebuild("product", accept_differences=True)
+    assert verify().differences == []
+
+
+def test_the_provider_is_away(stack: Stack, prometheus: Prometheus, shop: Shop, sku: str) -> None:
+    """Nobody knows whether it has done what it was asked for; when it is back all comes right."""
+    stack.stop("provider")
+    orders = [Seller(shop).order(sku) for _ in range(MOST_FAILURES + 2)]
+    fire(prometheus, "PaymentsUnknown", "BreakerOpen")
+    stack.start("provider")
+    for order_id in orders:
+        Seller(shop).becomes(order_id, "confirmed")
+
+
+def test_a_parcel_is_not_paid_for(prometheus: Prometheus, shop: Shop, sku: str) -> None:
+    seller = Seller(shop)
+    order_id = seller.order(sku, "tok_capture_declined")
+    seller.pack(order_id)
+    fire(prometheus, "CasesOpen")
+    assert shop.post(f"/payments/{order_id}/card", {"card_token": "tok_approved"}).ok
+    seller.parcel(order_id, "ready")
+
+
+def test_an_order_owes_something_else_than_was_paid(prometheus: Prometheus, shop: Shop, sku: str) -> None:
+    order_id = Seller(shop).complete(sku)
+    due = "UPDATE orders.orders SET state = jsonb_set(state, '{due_minor}', to_jsonb((state ->> 'due_minor')::bigint + %s)) WHERE id = %s"
+    with admin(admin_url(database_of("orders"))) as cursor:
+        cursor.execute(due, (1, order_id))
+        assert {"money.due"} <= {each.consumer for each in verify().differences}
+        fire(prometheus, "MoneyDiffers")
+        cursor.execute(due, (-1, order_id))
     assert verify().differences == []
 
 
