@@ -13,8 +13,10 @@ from local.processes import running
 
 #: Where this benchmark's own time goes, and that of what belongs to no program.
 LOAD, REST, TOTAL = "load", "rest", "total"
-WORKERS = "workers"
+WORKERS, COMPANIES = "workers", "companies"
 _PROGRAMS = {"postgresql", "connect", "kafka", "redis", "clickhouse", "nginx", "registry", "orders"}
+#: The provider of payments and the carrier, as they are simulated.
+_COMPANIES = {"provider", "carrier"}
 _TICK_MS = 1_000 / os.sysconf("SC_CLK_TCK")
 _ATTEMPTS = 20
 # Of /proc/PID/stat, after the name in parentheses.
@@ -59,6 +61,8 @@ def component(program: str, services: frozenset[str]) -> str:
         return program
     if program.startswith("worker"):
         return WORKERS
+    if program in _COMPANIES:
+        return COMPANIES
     return "services" if program in services else REST
 
 

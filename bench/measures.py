@@ -5,15 +5,19 @@ the machine.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import count, islice
 from math import ceil
 from time import monotonic, sleep
 from typing import NamedTuple
 
+import orjson
+import psycopg2
+
 from bench import cpu, quiet
-from bench.backlog import Backlog
+from bench.backlog import CONFIRMED, RESERVED, Backlog, Outcome
 from bench.quiet import topic_ends
 from bench.shapes import contents, repeated, until
 from bench.target import Target
@@ -21,19 +25,33 @@ from demo.baskets import Baskets
 from demo.client import Client
 from demo.freshness import Freshness
 from demo.load import AT_ONCE, receive, stock_up
-from demo.placing import OnAccepted, Order, Pace, Tally, at_once, await_final, percentile, place, steadily
+from demo.placing import (
+    CARD,
+    OnAccepted,
+    Order,
+    Pace,
+    Tally,
+    at_once,
+    await_final,
+    percentile,
+    place,
+    steadily,
+)
+from demo.staff import Staff
 from kernel.kafka import admin_client
 from ops.progress import errors
 from streams.engine.reader import Views
 
 #: Baskets whose orders are placed again and again, and units of each of their products.
 BASKETS, UNITS = 5_000, 1_000_000_000
-#: What a confirmed order adds to the orders' topic: that it was placed, and that it was confirmed.
-EVENTS_PER_ORDER = 2
+#: What a confirmed order adds to the orders' topic: that it was placed, reserved and confirmed.
+EVENTS_PER_ORDER = 3
 #: Seconds for which orders are placed before a window opens.
 WARM_UP_S = 3.0
 #: Seconds that anything may take to become quiet.
 PATIENCE_S = 180.0
+_LOOK_S = 0.2
+_EXPIRE = "UPDATE orders.deadline SET due_at = now(), try_at = now() WHERE name = 'pay_by'"
 
 
 @dataclass(frozen=True)
@@ -44,6 +62,8 @@ class Windows:
     java_s: float = 60.0
     accept_s: float = 20.0
     saga_s: float = 60.0
+    #: Orders that are packed, sent and delivered.
+    completed_orders: int = 1_000
     rates_per_s: tuple[int, ...] = (50, 200, 500)
     freshness_s: float = 20.0
     #: Events written while Connect is stopped; without any, draining is not measured.
@@ -85,7 +105,7 @@ class Measures:
 
     def warm_java(self) -> None:
         """Places orders until Java has compiled what it runs often."""
-        with self._backlog() as backlog:
+        with Backlog(self._target.database_url, CONFIRMED) as backlog:
             self.await_outcome(self._place("two_lines", self._windows.java_s, backlog.pace))
 
     def order_events(self) -> int:
@@ -96,7 +116,7 @@ class Measures:
         """Places orders until there are as many events as a rebuild needs, and no more than that by this."""
         missing = max(0, self._windows.rebuild_events - self.order_events())
         orders = islice(self._orders("two_lines"), ceil(missing / EVENTS_PER_ORDER))
-        with self._backlog() as backlog:
+        with Backlog(self._target.database_url, CONFIRMED) as backlog:
             self.await_outcome(self._place_all(orders, backlog.pace))
         self.await_quiet()
 
@@ -116,22 +136,66 @@ class Measures:
         return self._place_all(islice(self._orders(shape), orders), at_once).accepted
 
     def saga(self, shape: str) -> Saga:
-        """Orders settled while as many are offered as keep some waiting: what the whole path carries."""
+        """Orders confirmed while as many are offered as keep some waiting: what the whole path carries, payment included."""
+        found, tallies = self._saga(shape, CARD, CONFIRMED)
+        for tally in tallies:
+            self.await_outcome(tally)
+        return found
+
+    def stock_part(self, shape: str) -> Saga:
+        """As `saga`, of orders without a card, until their stock is reserved; then their time is over."""
+        found, tallies = self._saga(shape, None, RESERVED)
+        with closing(psycopg2.connect(self._target.database_url)) as connection, connection, connection.cursor() as cursor:
+            cursor.execute(_EXPIRE)
+        for tally in tallies:
+            await_final(self._views, tally.accepted)
+        self.await_quiet()
+        return found
+
+    def completed(self) -> Saga:
+        """Orders that are confirmed, from when staff begins to pack them until they are at the door."""
+        tally = self._place_all(islice(self._orders("two_lines"), self._windows.completed_orders), at_once)
+        self.await_outcome(tally)
+        self.await_quiet()
+        started, meter = monotonic(), cpu.Meter({**self._target.roots(), **self._more_roots})
+        asyncio.run(self._deliver(tally.accepted))
+        took_s, used_ms = monotonic() - started, meter.used_ms()
+        orders = len(tally.accepted)
+        found = Saga(round(orders / took_s, 1), 0, cpu.per(used_ms, orders))
+        say(f"completed: {found.per_s:.0f}/s, {found.cpu_ms_per_order[cpu.TOTAL]:.2f} ms of CPU an order")
+        self.await_quiet()
+        return found
+
+    async def _deliver(self, order_ids: Sequence[str]) -> None:
+        """Raises TimeoutError."""
+        staff = Staff(self._target.api_url, self._target.operator_key, self._views)
+        staff.take(order_ids)
+        async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
+            working = group.create_task(staff.work())
+            open_ = {*order_ids}
+            while open_:
+                rows = zip(open_, self._views.many("order", [*open_]), strict=True)
+                completed = {order_id for order_id, row in rows if row and orjson.loads(row)["status"] == "completed"}
+                staff.leave(completed)
+                open_ -= completed
+                await asyncio.sleep(_LOOK_S)
+            working.cancel()
+
+    def _saga(self, shape: str, card: str | None, outcome: Outcome) -> tuple[Saga, Sequence[Tally]]:
         roots = {**self._target.roots(), **self._more_roots}
-        with self._backlog() as backlog:
-            warm = self._place(shape, WARM_UP_S, backlog.pace)
+        with Backlog(self._target.database_url, outcome) as backlog:
+            warm = self._place(shape, WARM_UP_S, backlog.pace, card=card)
             settled, started, meter = backlog.settled(), monotonic(), cpu.Meter(roots)
-            tally = self._place(shape, self._windows.saga_s, backlog.pace)
+            tally = self._place(shape, self._windows.saga_s, backlog.pace, card=card)
             took_s, used_ms = monotonic() - started, meter.used_ms()
             orders, waiting = backlog.settled() - settled, backlog.waiting()
-        self.await_outcome(warm)
-        self.await_outcome(tally)
         found = Saga(round(orders / took_s, 1), waiting, cpu.per(used_ms, orders))
         total_ms = found.cpu_ms_per_order[cpu.TOTAL]
         say(
-            f"saga, {shape}: {found.per_s:.0f}/s, {total_ms:.2f} ms of CPU an order, {waiting} waiting at the end"
+            f"saga, {shape}, {card or 'without a card'}: {found.per_s:.0f}/s, {total_ms:.2f} ms of CPU an order,"
+            f" {waiting} waiting at the end"
         )
-        return found
+        return found, (warm, tally)
 
     def freshness(self, rate_per_s: float) -> dict[str, float | None]:
         """From commit to view at a steady rate, in milliseconds: see demo/freshness.py."""
@@ -143,6 +207,12 @@ class Measures:
         found = {"p50": percentile(seen_ms, 0.5), "p99": percentile(seen_ms, 0.99)}
         say(f"freshness at {rate_per_s}/s: {found}, of {len(seen_ms)} orders")
         return found
+
+    def steady(self, per_minute: float, seconds: float) -> int:
+        """Orders placed at this pace, which are all confirmed; how many. Nobody waits for quiet before or after."""
+        tally = self._place("two_lines", seconds, steadily(per_minute / 60))
+        self.await_outcome(tally)
+        return len(tally.accepted)
 
     def drain(self) -> float:
         """Events a second that reach Kafka, of those that were written while Connect was stopped; workers running."""
@@ -178,20 +248,18 @@ class Measures:
         """Until relay and consumers have done all that there is to do. Raises TimeoutError."""
         quiet.await_quiet(self._target.database_url, self._target.kafka, PATIENCE_S)
 
-    def _backlog(self) -> Backlog:
-        return Backlog(self._target.database_url)
-
     def _place(
         self,
         shape: str,
         seconds: float,
         pace: Pace = at_once,
         on_accepted: OnAccepted = lambda order_id, placed_at: None,
+        card: str | None = CARD,
     ) -> Tally:
-        return self._place_all(until(monotonic() + seconds, self._orders(shape)), pace, on_accepted)
+        return self._place_all(until(monotonic() + seconds, self._orders(shape, card)), pace, on_accepted)
 
-    def _orders(self, shape: str) -> Iterator[Order]:
-        return repeated(self._contents[shape], f"bench-{next(self._runs)}")
+    def _orders(self, shape: str, card: str | None = CARD) -> Iterator[Order]:
+        return repeated(self._contents[shape], f"bench-{next(self._runs)}", card)
 
     def _place_all(
         self,

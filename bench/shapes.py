@@ -6,7 +6,7 @@ from random import Random
 from time import monotonic
 
 from demo.baskets import Baskets
-from demo.placing import Order, order
+from demo.placing import CARD, Order, order
 
 #: A customer and the sku and quantity of each line.
 Content = tuple[str, Sequence[tuple[str, int]]]
@@ -27,9 +27,9 @@ def two_lines(skus: Sequence[str], orders: int) -> list[Content]:
     return [(f"bench-{number}", [(sku, 1) for sku in random.sample(skus, 2)]) for number in range(orders)]
 
 
-def repeated(contents: Sequence[Content], name: str) -> Iterator[Order]:
-    """These orders again and again, each time with another key."""
-    bodies = [order("", customer_id, lines).body for customer_id, lines in contents]
+def repeated(contents: Sequence[Content], name: str, card: str | None = CARD) -> Iterator[Order]:
+    """These orders again and again, each time with another key; without a card they are never paid for."""
+    bodies = [order("", customer_id, lines, card).body for customer_id, lines in contents]
     for number in count():
         yield Order(f"{name}-{number}", bodies[number % len(bodies)])
 

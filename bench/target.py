@@ -52,11 +52,14 @@ class Target:
         rebuilt: dict[str, Any] = json.loads(said.splitlines()[-1])[view]
         return rebuilt
 
+    def status(self) -> dict[str, Any]:
+        """What `./marea status --json` tells."""
+        found: dict[str, Any] = json.loads(self.marea("status", "--json").splitlines()[-1])
+        return found
+
     def programs(self) -> dict[str, dict[str, Any]]:
-        """What `./marea status --json` tells of each program."""
-        found: dict[str, dict[str, Any]] = json.loads(self.marea("status", "--json").splitlines()[-1])[
-            "programs"
-        ]
+        """What it tells of each program."""
+        found: dict[str, dict[str, Any]] = self.status()["programs"]
         return found
 
     def roots(self) -> dict[int, str]:
@@ -120,6 +123,16 @@ class Target:
     def database_url(self) -> str:
         """PostgreSQL, as the role that sees everything."""
         return f"postgresql://admin:{self._secrets['admin']}@{self._addresses['postgresql']}/{DATABASE}"
+
+    @property
+    def clickhouse_url(self) -> str:
+        """The tables' ClickHouse."""
+        return f"http://marea:{self._secrets['clickhouse']}@{self._addresses['clickhouse']}/marea"
+
+    @property
+    def operator_key(self) -> str:
+        """The key of those who work there."""
+        return self._secrets["operator_key"]
 
     @cached_property
     def _addresses(self) -> dict[str, str]:

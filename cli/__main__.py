@@ -264,6 +264,19 @@ def deadlines(quick: Quick = False, port: Port = DEFAULT_PORT, as_json: Json = F
     console.deadlines(port + BENCH_PORTS_ABOVE, quick=quick, as_json=as_json)
 
 
+@benchmarks.command()
+def steady(
+    minutes: Annotated[float, typer.Option("--minutes", min=0.1, help="For how long orders are placed.")] = 10.0,
+    quick: Quick = False,
+    port: Port = DEFAULT_PORT,
+    as_json: Json = False,
+) -> None:
+    """Hold 1,000 orders a minute; measure how soon each is confirmed, and what grows meanwhile."""
+    from cli import benchmarks as console
+
+    console.steady(port + BENCH_PORTS_ABOVE, minutes, quick=quick, as_json=as_json)
+
+
 checks = typer.Typer(no_args_is_help=True, help="Checks that take long, and are not part of `test`.")
 cli.add_typer(checks, name="check")
 

@@ -14,6 +14,7 @@ from bench import dashboards as many_rows
 from bench import deadlines as due_deadlines
 from bench import path as whole_path
 from bench import reads as many_reads
+from bench import steady as steady_pace
 from bench import streams as many_streams
 from bench.cpu import ProgramEnded
 from bench.ratios import Ratio
@@ -68,6 +69,11 @@ def peers(port: int, *, quick: bool, as_json: bool) -> None:
 def reads(port: int, *, quick: bool, as_json: bool) -> None:
     """Measures reads, beside plain Flask's."""
     _print(_catching(lambda: many_reads.measure(port, quick=quick)), as_json=as_json)
+
+
+def steady(port: int, minutes: float, *, quick: bool, as_json: bool) -> None:
+    """Measures orders at a steady pace."""
+    _print(_catching(lambda: steady_pace.measure(port, minutes, quick=quick)), as_json=as_json)
 
 
 def streams(port: int, *, quick: bool, as_json: bool) -> None:

@@ -32,12 +32,17 @@ class Staff:
     def __init__(self, address: str, key: str, views: Views) -> None:
         """`key` is the operator's."""
         self._address, self._key, self._views = address, key, views
-        self._order_ids: list[str] = []
+        self._order_ids: dict[str, None] = {}
         self.done: dict[str, int] = {}
 
     def take(self, order_ids: Collection[str]) -> None:
         """Has these orders seen to, too."""
-        self._order_ids += order_ids
+        self._order_ids |= dict.fromkeys(order_ids)
+
+    def leave(self, order_ids: Collection[str]) -> None:
+        """Nothing more is to be done for these."""
+        for order_id in order_ids:
+            del self._order_ids[order_id]
 
     async def work(self) -> None:
         """Until it is cancelled. Raises LoadFailed when the services refuse for another reason than that it is too late."""
@@ -51,7 +56,7 @@ class Staff:
 
     def jobs(self) -> list[Job]:
         """What is to be done now, as the views have it."""
-        parcels, back = (self._views.many(view, self._order_ids) for view in ("fulfilment", "order_returns"))
+        parcels, back = (self._views.many(view, [*self._order_ids]) for view in ("fulfilment", "order_returns"))
         found = [job for row in parcels if row for job in parcel_jobs(orjson.loads(row))]
         return found + [job for row in back if row for job in return_jobs(orjson.loads(row))]
 
