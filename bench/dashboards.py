@@ -59,17 +59,26 @@ _POSITION = "'bench', o % 4, intDiv(o, 4)"
 _CHANGED = "if(n = 1, at, answered)"
 _KIND = "multiIf(n = 10, 'received', n = 9, 'adjusted', 'reserved')"
 _DELTAS = "multiIf(n = 10, 20, n = 9, -1, 0), if(n < 9, 2, 0)"
+_DONE = "multiIf(n = 1, if(cityHash64(o, 6) % 100 < 3, 'PaymentDeclined', 'PaymentAuthorized'), n = 2, 'PaymentCaptured', 'PaymentSettled')"
+_CODE = f"if({_DONE} = 'PaymentDeclined', 'card_declined', '')"
+_PAID = "if(n = 1, 'authorized', 'paid')"
 #: By table, how many rows an order has there, and each one's columns.
 _ROWS = {
-    "orders": (1, f"id, 1, customer, state, why, 'USD', total, 10, at, answered, {_POSITION}"),
+    "orders": (1, f"id, 1, customer, state, why, 'USD', total, total, 0, 0, 0, 0, 0, 0, 10, at, answered, {_POSITION}"),
     "order_lines": (
         10,
         f"id, n, 1, customer, toString(product), {_OF_PRODUCT}, 1 + n % 3, 100 + product % 900, 'USD', at, {_POSITION}",
     ),
     "order_changes": (
         2,
-        f"id, n, if(n = 1, 'placed', state), if(n = 1, '', why), 'USD', total, 10, at, {_CHANGED}, {_POSITION}",
+        f"id, n, if(n = 1, 'placed', state), if(n = 1, '', why), 'USD', total, total, 10, at, {_CHANGED}, {_POSITION}",
     ),
+    "payments": (1, f"id, 3, customer, 'paid', '', 'USD', total, 0, total, 0, 0, 2, 0, 0, answered, {_POSITION}"),
+    "payment_changes": (
+        3,
+        f"id, n, {_DONE}, {_PAID}, 'USD', if(n = 3, 0, total), {_CODE}, if(n = 1, 0, total), 0, answered, {_POSITION}",
+    ),
+    "shipments": (1, f"id, 1, 4, 'delivered', 10, 'USD', total, '', answered + toIntervalDay(2), {_POSITION}"),
     "stock_movements": (
         10,
         f"toString(product), o * 10 + n, {_KIND}, toString(id), if(n = 9, 'broken', ''), {_DELTAS}, 1000, 10, at, {_POSITION}",

@@ -1,5 +1,5 @@
 """The dashboards, in the order in which they are listed."""
 
-from dashboards import operations, orders, path, sales, stock
+from dashboards import money, operations, orders, path, sales, stock
 
-DASHBOARDS = (path.DASHBOARD, orders.DASHBOARD, sales.DASHBOARD, stock.DASHBOARD, operations.DASHBOARD)
+DASHBOARDS = (path.DASHBOARD, orders.DASHBOARD, sales.DASHBOARD, money.DASHBOARD, stock.DASHBOARD, operations.DASHBOARD)

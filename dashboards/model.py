@@ -9,7 +9,16 @@ QUARTER, THIRD, HALF, WHOLE = 6, 8, 12, 24
 _STAT_HEIGHT, _HEIGHT = 4, 8
 
 #: What an order's state looks like.
-STATES = {"placed": "blue", "confirmed": "green", "rejected": "red", "cancelled": "orange"}
+STATES = {
+    "placed": "blue",
+    "reserved": "purple",
+    "confirmed": "green",
+    "completed": "yellow",
+    "rejected": "red",
+    "cancelled": "orange",
+    "stopping": "orange",
+    "undoing": "orange",
+}
 
 
 @dataclass(frozen=True)

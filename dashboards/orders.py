@@ -17,8 +17,9 @@ from dashboards.model import (
 
 _PLACED = "FROM orders WHERE $__timeFilter(placed_at)"
 _CHANGES = "FROM order_changes WHERE $__timeFilter(occurred_at)"
-#: Of orders that have been answered, the time that it took.
-_ANSWERED = f"{_CHANGES} AND status IN ('confirmed', 'rejected') AND version = 2"
+#: Of orders that have been answered, the time that it took: one that is confirmed again, without some of its units, has been before.
+_ANSWERED = f"{_CHANGES} AND (status = 'rejected' AND version = 2 OR status = 'confirmed' AND version = 3)"
+_WAITING = "FROM orders WHERE status IN ('placed', 'reserved')"
 _TOOK_S = "dateDiff('microsecond', placed_at, occurred_at) / 1e6"
 
 _NOW = Row(
@@ -27,16 +28,17 @@ _NOW = Row(
         stat("Orders placed", "Orders that customers placed in this period.", "locale", SQL(f"SELECT count() AS orders {_PLACED}")),
         stat(
             "Confirmed",
-            "Part of the answered orders that could be served.",
+            "Part of the answered orders that could be served, and were paid for.",
             "percentunit",
-            SQL(f"SELECT countIf(status = 'confirmed') / greatest(countIf(status IN ('confirmed', 'rejected')), 1) AS share {_PLACED}"),
+            SQL(f"SELECT countIf(status IN ('confirmed', 'stopping', 'completed')) / greatest(countIf(status NOT IN ('placed', 'reserved')), 1)"
+                f" AS share {_PLACED}"),
             (0.95, 0.8),
         ),
         stat(
             "Waiting for an answer",
-            "Orders that are neither confirmed nor rejected yet, whenever they were placed.",
+            "Orders that are neither confirmed nor rejected nor cancelled yet, whenever they were placed.",
             "locale",
-            SQL("SELECT count() AS orders FROM orders WHERE status = 'placed'"),
+            SQL(f"SELECT count() AS orders {_WAITING}"),
             (100, 1_000),
         ),
         stat(
@@ -45,7 +47,7 @@ _NOW = Row(
             "s",
             SQL(
                 "SELECT if(count() = 0, 0, dateDiff('microsecond', min(placed_at), now64(6)) / 1e6) AS seconds"
-                " FROM orders WHERE status = 'placed'"
+                f" {_WAITING}"
             ),
             (10, 60),
         ),
@@ -56,7 +58,7 @@ _TIME = Row(
     [
         columns(
             "Changes of orders",
-            "How many orders were placed, confirmed, rejected and cancelled.",
+            "How many orders were placed, reserved, confirmed, completed, rejected and cancelled.",
             "locale",
             SQL(
                 f"SELECT $__timeInterval(occurred_at) AS time, status, count() AS orders {_CHANGES}"
@@ -67,7 +69,7 @@ _TIME = Row(
         ),
         lines(
             "Time until an order is answered",
-            "From placing an order to its confirmation or rejection: half of the orders took less than `half`, and one in a"
+            "From placing an order to its confirmation, payment included, or rejection: half of the orders took less than `half`, and one in a"
             " hundred longer than `99 of 100`.",
             "s",
             SQL(
@@ -104,7 +106,7 @@ _ENDS = Row(
             "locale",
             SQL(
                 "SELECT bounds.1 AS age, countIf(waits >= bounds.2 AND waits < bounds.3) AS orders FROM (SELECT"
-                " dateDiff('second', placed_at, now()) AS waits FROM orders WHERE status = 'placed' UNION ALL SELECT -1)"
+                " dateDiff('second', placed_at, now()) AS waits FROM orders WHERE status IN ('placed', 'reserved') UNION ALL SELECT -1)"
                 " ARRAY JOIN [('below 10 s', 0, 10), ('below 1 min', 10, 60), ('below 15 min', 60, 900),"
                 " ('older', 900, 4294967295)] AS bounds GROUP BY bounds ORDER BY bounds.2"
             ),

@@ -20,7 +20,7 @@ from dashboards.queries import Answer, NoAnswer, Period, Sources, period_of, ser
 _ACROSS, _DOWN = 0.72, 0.42
 _DOTS = 85
 _COLOURS = ("#3274d9", "#56a64b", "#f2cc0c", "#e02f44", "#8f3bb8", "#ff780a", "#37872d", "#1f60c4", "#c4162a", "#7c2ea3")
-_NAMED = {"blue": _COLOURS[0], "green": _COLOURS[1], "red": _COLOURS[3], "orange": _COLOURS[5]}
+_NAMED = dict(zip(("blue", "green", "yellow", "red", "purple", "orange"), _COLOURS, strict=False))
 _INK, _FAINT, _LINES = "#24292e", "#7b8087", "#e4e7eb"
 _GOOD, _MIDDLING, _BAD, _PLAIN = "#37872d", "#c69026", "#c4162a", "#1f60c4"
 #: Characters of a name, and rows of a table, for which there is room.

@@ -29,30 +29,31 @@ _LINES_OF_28_DAYS = "FROM order_lines WHERE placed_at >= now() - INTERVAL 28 DAY
 
 def _by(column: str) -> SQL:
     return SQL(
-        f"SELECT {column}, sum(amount_minor) / ${{minor}} AS sales {_SALES} AND status = 'confirmed'"
+        f"SELECT {column}, sum(amount_minor) / ${{minor}} AS sales {_SALES} AND status IN ('confirmed', 'completed')"
         f" GROUP BY {column} ORDER BY sales DESC LIMIT 10"
     )
 
 
-def _amount(status: str) -> SQL:
-    return SQL(f"SELECT sumIf(total_minor, status = '{status}') / ${{minor}} AS amount {_ORDERS}")
+def _amount(*statuses: str) -> SQL:
+    among = ", ".join(f"'{status}'" for status in statuses)
+    return SQL(f"SELECT sumIf(total_minor, status IN ({among})) / ${{minor}} AS amount {_ORDERS}")
 
 
 _SOLD = Row(
     "What was sold",
     [
-        stat("Sales (${currency})", "Value of the orders that were confirmed.", "locale", _amount("confirmed"), decimals=2),
+        stat("Sales (${currency})", "Value of the orders that were confirmed.", "locale", _amount("confirmed", "completed"), decimals=2),
         stat(
             "Orders confirmed",
             "Orders for which everything could be reserved.",
             "locale",
-            SQL(f"SELECT countIf(status = 'confirmed') AS orders {_ORDERS}"),
+            SQL(f"SELECT countIf(status IN ('confirmed', 'completed')) AS orders {_ORDERS}"),
         ),
         stat(
             "Average basket (${currency})",
             "What a confirmed order is worth on average.",
             "locale",
-            SQL(f"SELECT avgOrDefaultIf(total_minor, status = 'confirmed') / ${{minor}} AS basket {_ORDERS}"),
+            SQL(f"SELECT avgOrDefaultIf(total_minor, status IN ('confirmed', 'completed')) / ${{minor}} AS basket {_ORDERS}"),
             decimals=2,
         ),
         stat(

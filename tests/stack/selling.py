@@ -52,6 +52,12 @@ class Seller:
         self.becomes(order_id, "completed")
         return order_id
 
-    def _staff(self, path: str) -> None:
-        done = self._shop.post(path, None, Authorization=f"Bearer {settings.setting('OPERATOR_KEY')}")
+    def give_back(self, order_id: str, sku: str) -> None:
+        """The customer gives one unit back, and has its price again."""
+        assert self._shop.post(f"/returns/{order_id}", {"lines": [{"sku": sku, "quantity": 1}]}).ok
+        for step, body in (("approve", None), ("receive", None), ("accept", {"restock": True})):
+            self._staff(f"/returns/{order_id}/1/{step}", body)
+
+    def _staff(self, path: str, body: Any = None) -> None:
+        done = self._shop.post(path, body, Authorization=f"Bearer {settings.setting('OPERATOR_KEY')}")
         assert done.ok, done.text

@@ -15,6 +15,7 @@ from local.stack import Stack
 from ops.summaries import keep_summaries
 from ops.verify import verify
 from streams.engine.stores.clickhouse import connect
+from tests.stack.selling import Seller
 from tests.stack.shop import Shop, eventually
 from tests.stack.watching import watched
 
@@ -23,10 +24,12 @@ each_dashboard = pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda das
 
 @pytest.fixture(scope="module")
 def sources(stack: Stack) -> Iterator[Sources]:
-    """A stack that is watched, on which orders have been confirmed, rejected and taken back, and stock was adjusted."""
+    """A stack that is watched, on which orders have been confirmed, rejected, declined, sent and given back, and stock was adjusted."""
     with watched(stack), connect(settings.clickhouse_url()) as client:
         sold_something()
         eventually(lambda: client.command("SELECT count() FROM order_changes WHERE status = 'cancelled'"))
+        eventually(lambda: client.command("SELECT count() FROM payment_changes WHERE what = 'PaymentRefunded'"))
+        eventually(lambda: client.command("SELECT count() FROM returns WHERE status = 'refunded'"))
         eventually(lambda: client.command("SELECT count() FROM stock_movements WHERE kind = 'adjusted'"))
         keep_summaries()
         verify()  # which says how many rows differ
@@ -36,6 +39,10 @@ def sources(stack: Stack) -> Iterator[Sources]:
 def sold_something() -> None:
     shop = Shop()
     sku = shop.stocked("item", 1_000)  # with an order that is rejected
+    seller = Seller(shop)
+    seller.becomes(seller.order(sku, "tok_declined"), "cancelled")
+    order_id = seller.complete(sku)
+    seller.give_back(order_id, sku)
     order = shop.settled(shop.order([(sku, 3)]).json()["id"])
     assert shop.post(f"/orders/{order['id']}/cancel", {}).ok
     shop.settled(shop.order([(sku, 2)]).json()["id"])

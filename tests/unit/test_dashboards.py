@@ -70,7 +70,7 @@ def test_the_files_are_what_the_code_says() -> None:
 
 
 def test_links_to_dashboards_hold() -> None:
-    uids = ["marea-path", "marea-orders", "marea-sales", "marea-stock", "marea-operations"]
+    uids = ["marea-path", "marea-orders", "marea-sales", "marea-money", "marea-stock", "marea-operations"]
     assert [dashboard.uid for dashboard in DASHBOARDS] == uids
 
 
