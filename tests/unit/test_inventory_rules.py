@@ -1,6 +1,7 @@
-"""The rules of the inventory: given stock, when a command comes, then these events or a refusal."""
+"""The rules of the inventory: given stock and what is known of an order, when something comes, then these events or a refusal."""
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -8,19 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from api.inventory import rules
-from api.inventory.rules import Decision, Line, Reservation, Stock
+from api.inventory.rules import Decision, Facts, Reservation, Stock
 from kernel.limits import MAX_NUMBER
 from kernel.refusals import Conflict, Refused, Unknown
 from schemas.stock import StockEvent
 from tests.unit.contexts import context
-
-
-def reserve(lines: list[Line], stocks: Mapping[str, Stock], order_id: str = "order") -> Decision:
-    """For an order that has no answer yet."""
-    decision = rules.reserve(order_id, lines, None, stocks, context())
-    assert decision is not None
-    return decision
-
 
 MILK = Stock("milk", version=4, on_hand=10, reserved=3)
 BREAD = Stock("bread", version=1, on_hand=2)
@@ -62,89 +55,112 @@ def test_stock_that_was_never_received_cannot_be_adjusted() -> None:
         rules.adjust("milk", None, 1, "found", context())
 
 
+def after(facts: Facts, stocks: Mapping[str, Stock], reservation: Reservation | None = None) -> tuple[Reservation, dict[str, Stock], Facts, list[Decision]]:
+    """All that follows from the facts."""
+    now, held, decisions = reservation or Reservation("order"), dict(stocks), []
+    while decision := rules.decide(now, facts, held, context()):
+        decisions.append(decision)
+        facts = decision.facts
+        held |= rules.stock_after(decision.stock)
+        if decision.event:
+            now = Reservation("order", decision.event.version, rules.reservation_after(decision.event))
+    return now, held, facts, decisions
+
+
+def lines(reservation: Reservation) -> dict[str, tuple[int, int, int]]:
+    """Reserved, released and consumed."""
+    assert reservation.state
+    return {each["sku"]: (each["reserved"], each["released"], each["consumed"]) for each in reservation.state["lines"]}
+
+
+def stopped(version: int, **units: int) -> Any:
+    return {"stopped": {"version": version, "units": units}}
+
+
 def test_a_reservation_promises_every_line() -> None:
-    decision = reserve([Line("milk", 7), Line("bread", 1)], STOCKS)
-    assert decision.reservation == Reservation("order", 1, "made", [Line("milk", 7), Line("bread", 1)])
-    assert [(event.type, event.key, event.version) for event in decision.stock] == [
-        ("StockReserved", "milk", 5),
-        ("StockReserved", "bread", 2),
-    ]
-    assert decision.event[1:4] == ("ReservationMade", "order", 1)
-    assert decision.stock[0].data == {
-        "sku": "milk",
-        "order_id": "order",
-        "quantity": 7,
-        "on_hand": 10,
-        "reserved": 10,
-    }
+    made, held, _, [decision] = after({"placed": {"milk": 7, "bread": 1}}, STOCKS)
+    assert (made.version, lines(made)) == (1, {"milk": (7, 0, 0), "bread": (1, 0, 0)})
+    assert [(event.type, event.key, event.version) for event in decision.stock] == [("StockReserved", "milk", 5), ("StockReserved", "bread", 2)]
+    assert (held["milk"].available, held["bread"].available) == (0, 1)
 
 
 def test_one_line_that_is_short_refuses_all_and_says_which() -> None:
-    lines = [Line("milk", 8), Line("bread", 1), Line("wine", 1)]
-    decision = reserve(lines, STOCKS)
-    assert decision.reservation.status == "refused"
-    assert decision.stock == []
-    assert decision.event[1:4] == ("ReservationRefused", "order", 1)
-    assert decision.event.data == {
-        "order_id": "order",
-        "reason": "not enough stock",
-        "shortages": [
-            {"sku": "milk", "requested": 8, "available": 7},
-            {"sku": "wine", "requested": 1, "available": 0},
-        ],
-    }
+    refused, held, _, [decision] = after({"placed": {"milk": 8, "bread": 1, "wine": 1}}, STOCKS)
+    assert held == STOCKS
+    assert decision.event
+    assert (decision.event.type, refused.state and refused.state["status"]) == ("ReservationRefused", "refused")
+    shortages: Any = decision.event.data
+    assert shortages["shortages"] == [
+        {"sku": "milk", "requested": 8, "available": 7},
+        {"sku": "wine", "requested": 1, "available": 0},
+    ]
 
 
-def test_a_release_frees_what_was_promised_once() -> None:
-    made = reserve([Line("milk", 7)], STOCKS)
-    stocks = STOCKS | rules.stock_after(made.stock)
-    released = rules.release(made.reservation, stocks, context())
-    assert released is not None
-    assert [(event.type, event.version) for event in released.stock] == [("StockReleased", 6)]
-    assert released.event[1:4] == ("ReservationReleased", "order", 2)
-    assert rules.stock_after(released.stock)["milk"] == MILK._replace(version=6)
-    assert rules.release(released.reservation, stocks, context()) is None
+def test_what_is_cancelled_is_free_again_once_and_answered_by_the_orders_version() -> None:
+    made, held, facts, _ = after({"placed": {"milk": 7}}, STOCKS)
+    part, held, facts, _ = after({**facts, **stopped(4, milk=2)}, held, made)
+    assert part.state
+    assert (lines(part), part.state["status"], part.state["order_version"], held["milk"].available) == ({"milk": (7, 2, 0)}, "made", 4, 2)
+    assert after(facts, held, part)[3] == []
+    whole, held, _, _ = after({**facts, **stopped(6, milk=7)}, held, part)
+    assert whole.state
+    assert (lines(whole), whole.state["status"], held["milk"].available) == ({"milk": (7, 7, 0)}, "released", 7)
 
 
-def test_there_is_nothing_to_release_where_nothing_was_promised() -> None:
-    refused = reserve([Line("wine", 1)], STOCKS)
-    assert rules.release(refused.reservation, STOCKS, context()) is None
-    assert rules.release(None, STOCKS, context()) is None
+def test_what_was_refused_is_answered_too() -> None:
+    refused, held, facts, _ = after({"placed": {"wine": 1}}, STOCKS)
+    answered, held, _, [decision] = after({**facts, **stopped(3, wine=1)}, held, refused)
+    assert (decision.stock, answered.state and answered.state["order_version"], held) == ([], 3, STOCKS)
 
 
-def test_an_order_that_has_its_answer_gets_no_other() -> None:
-    lines = [Line("milk", 1)]
-    for decision in (reserve(lines, STOCKS), reserve([Line("wine", 1)], STOCKS)):
-        assert rules.reserve("order", lines, decision.reservation, STOCKS, context()) is None
-    made = reserve(lines, STOCKS)
-    released = rules.release(made.reservation, STOCKS | rules.stock_after(made.stock), context())
-    assert released is not None
-    assert rules.reserve("order", lines, released.reservation, STOCKS, context()) is None
+def test_what_has_left_the_house_is_not_on_hand_and_cannot_be_released() -> None:
+    made, held, facts, _ = after({"placed": {"milk": 7}}, STOCKS)
+    gone, held, facts, [decision] = after({**facts, "gone": {"milk": 5}}, held, made)
+    assert [event.type for event in decision.stock] == ["StockShipped"]
+    assert (held["milk"].on_hand, held["milk"].reserved) == (5, 5)
+    done, held, _, _ = after({**facts, **stopped(4, milk=7)}, held, gone)
+    assert done.state
+    assert (lines(done), done.state["status"], held["milk"].reserved) == ({"milk": (7, 2, 5)}, "consumed", 3)
+
+
+def test_what_came_back_is_counted_once_a_return() -> None:
+    made, held, facts, _ = after({"placed": {"milk": 1}, "gone": {"milk": 1}}, STOCKS)
+    returned: Any = {"returned": {"1": {"milk": 1}}}
+    back, held, facts, _ = after({**facts, **returned}, held, made)
+    assert held["milk"].on_hand == 10
+    assert after({**facts, **returned}, held, back)[3] == []
+    assert after({**facts, "returned": {"1": {"milk": 1}, "2": {"milk": 1}}}, held, back)[1]["milk"].on_hand == 11
+
+
+def test_what_came_before_the_order_is_kept_and_counts_then() -> None:
+    early: Any = {**stopped(2, milk=3), "gone": {}}
+    assert after(early, STOCKS)[3] == []
+    done, held, _, _ = after({**early, "placed": {"milk": 3}}, STOCKS)
+    assert (lines(done), held["milk"].reserved) == ({"milk": (3, 3, 0)}, 3)
 
 
 skus = st.sampled_from(["milk", "bread", "wine"])
 quantities = st.integers(1, 20)
-orders = st.dictionaries(skus, quantities, min_size=1).map(
-    lambda lines: [Line(*line) for line in lines.items()]
-)
+orders = st.dictionaries(skus, quantities, min_size=1)
 
 
 @given(st.dictionaries(skus, st.integers(0, 30)), orders)
-def test_a_reservation_is_made_for_all_lines_or_for_none(on_hand: dict[str, int], lines: list[Line]) -> None:
+def test_a_reservation_is_made_for_all_lines_or_for_none(on_hand: dict[str, int], wanted: dict[str, int]) -> None:
     stocks = {sku: Stock(sku, 1, units) for sku, units in on_hand.items()}
-    decision = reserve(lines, stocks)
-    covered = all(line.quantity <= on_hand.get(line.sku, 0) for line in lines)
-    assert decision.reservation.status == ("made" if covered else "refused")
-    assert [Line(event.key, event.data["quantity"]) for event in decision.stock] == (lines if covered else [])
+    reservation, _, _, [decision] = after({"placed": wanted}, stocks)
+    covered = all(quantity <= on_hand.get(sku, 0) for sku, quantity in wanted.items())
+    assert reservation.state
+    assert reservation.state["status"] == ("made" if covered else "refused")
+    assert {event.key: event.data["quantity"] for event in decision.stock} == (wanted if covered else {})
 
 
 class Warehouse(RuleBasedStateMachine):
-    """Any interleaving of commands."""
+    """Any interleaving of commands, and of what is heard of orders."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stocks: dict[str, Stock] = {}
-        self.reservations: list[Reservation] = []
+        self.orders: list[tuple[Reservation, Facts]] = []
 
     @rule(sku=skus, quantity=quantities)
     def receive(self, sku: str, quantity: int) -> None:
@@ -154,37 +170,41 @@ class Warehouse(RuleBasedStateMachine):
     def adjust(self, sku: str, quantity: int) -> None:
         self._unless_refused(lambda: [rules.adjust(sku, self.stocks.get(sku), quantity, "counted", context())])
 
-    @rule(lines=orders)
-    def reserve(self, lines: list[Line]) -> None:
-        self._decided(reserve(lines, self.stocks, f"order-{len(self.reservations)}"), None)
+    @rule(wanted=orders)
+    def place(self, wanted: dict[str, int]) -> None:
+        self.orders.append((Reservation("order"), {}))
+        self._heard(len(self.orders) - 1, {"placed": wanted})
 
-    @rule(data=st.data())
-    def release(self, data: st.DataObject) -> None:
-        if self.reservations:
-            number = data.draw(st.integers(0, len(self.reservations) - 1))
-            decision = rules.release(self.reservations[number], self.stocks, context())
-            if decision:
-                self._decided(decision, number)
+    @rule(data=st.data(), units=orders)
+    def cancel(self, data: st.DataObject, units: dict[str, int]) -> None:
+        if self.orders:
+            number = data.draw(st.integers(0, len(self.orders) - 1))
+            version = self.orders[number][1].get("stopped", {"version": 1})["version"] + 1
+            self._heard(number, stopped(version, **units))
+
+    @rule(data=st.data(), units=orders)
+    def send(self, data: st.DataObject, units: dict[str, int]) -> None:
+        if self.orders:
+            self._heard(data.draw(st.integers(0, len(self.orders) - 1)), {"gone": units})
 
     @invariant()
     def stock_is_never_below_zero(self) -> None:
         assert all(stock.available >= 0 and stock.reserved >= 0 for stock in self.stocks.values())
 
     @invariant()
-    def what_is_reserved_is_what_made_reservations_hold(self) -> None:
+    def what_is_reserved_is_what_reservations_hold(self) -> None:
         held = dict.fromkeys(self.stocks, 0)
-        for reservation in self.reservations:
-            for line in reservation.lines if reservation.status == "made" else ():
-                held[line.sku] += line.quantity
+        for reservation, _ in self.orders:
+            for sku, (reserved, released, consumed) in lines(reservation).items():
+                assert released + consumed <= reserved
+                held[sku] += reserved - released - consumed
         assert held == {sku: stock.reserved for sku, stock in self.stocks.items()}
 
-    def _decided(self, decision: Decision, number: int | None) -> None:
-        self._happened(decision.stock)
-        if number is None:
-            self.reservations.append(decision.reservation)
-        else:
-            assert decision.reservation.version == self.reservations[number].version + 1
-            self.reservations[number] = decision.reservation
+    def _heard(self, number: int, more: Any) -> None:
+        reservation, facts = self.orders[number]
+        now, held, known, decisions = after({**facts, **more}, self.stocks, reservation)
+        assert now.version == reservation.version + sum(decision.event is not None for decision in decisions)
+        self.stocks, self.orders[number] = held, (now, known)
 
     def _unless_refused(self, decide: Callable[[], list[StockEvent]]) -> None:
         try:
