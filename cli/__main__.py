@@ -296,12 +296,18 @@ def chaos(
     here: Annotated[
         bool, typer.Option("--here", help="On the running stack, instead of one of its own 4000 ports above.")
     ] = False,
+    model: Annotated[
+        int, typer.Option("--model", min=0, help="Instead: so many random lives of a shop in memory, without a stack.")
+    ] = 0,
     port: Port = DEFAULT_PORT,
     as_json: Json = False,
 ) -> None:
     """Kill and stop programs at random while orders are placed; exit 1 unless all comes right by itself."""
     from cli import chaos as console
 
+    if model:
+        console.model(model)
+        return
     stack = _stack(port if here else port + CHAOS_PORTS_ABOVE)
     console.chaos(stack, minutes, seed, here=here, as_json=as_json)
 

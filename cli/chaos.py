@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 
@@ -10,6 +12,7 @@ from rich.console import Console
 
 from chaos.run import Outcome, run
 from demo.placing import LoadFailed
+from local.layout import ROOT
 from local.program import PortTaken
 from local.stack import NotStarted, Stack
 from ops.states import CannotVerify
@@ -34,6 +37,14 @@ def chaos(stack: Stack, minutes: float, seed: int, *, here: bool, as_json: bool)
         raise typer.Exit(1)
     if not here:
         stack.reset()
+
+
+def model(lives: int) -> None:
+    """Runs so many random lives of shops in memory; exits 1 unless all end well."""
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "auto", "tests/unit/test_lives.py"]
+    ended = subprocess.run(command, cwd=ROOT, env={**os.environ, "MAREA_LIVES": str(lives)}, check=False)
+    if ended.returncode:
+        raise typer.Exit(1)
 
 
 def _here(stack: Stack, seed: int, seconds: float) -> Outcome:

@@ -195,6 +195,12 @@ def test_what_is_lost_lowers_what_is_due_once_and_is_not_released() -> None:
     assert after(order, fulfilment=lost)[1] == []
 
 
+def test_each_lost_parcel_counts() -> None:
+    first, _ = after(confirmed(), fulfilment=sent(lost={"1": {"milk": 1}}))
+    both, events = after(first, fulfilment=sent(lost={"1": {"milk": 1}, "2": {"milk": 2}}))
+    assert (events, both.state["due_minor"], both.state["shipments_lost"]) == (["OrderLinesLost"], 275, [1, 2])
+
+
 def test_an_order_is_completed_when_all_is_delivered_or_lost_and_paid_for() -> None:
     order = confirmed()
     assert after(order, fulfilment=sent(delivered=3), payment=paid(order, 725))[1] == []

@@ -194,7 +194,7 @@ def test_7_an_order_is_paid_for_or_too_late_and_never_both(before: timedelta) ->
         found.add(end["status"])
         is_kept = end["status"] == "confirmed"
         assert end["held"] == (425 if is_kept else 0)
-        assert end["stock"] == {sku: (100, 1 if is_kept else 0) for sku in (end["stock"] or {})}
+        assert end["stock"] == dict.fromkeys(end["stock"], (100, 1 if is_kept else 0))
         assert shop.orders.due == {}
     assert found == ({"confirmed"} if before > timedelta(0) else {"confirmed", "cancelled"})
 
@@ -431,13 +431,13 @@ class Walk:
     def _go_on(self, at: tuple[int, ...], now: Any, reached: dict[tuple[int, ...], dict[str, Any]]) -> None:
         for number, topic in enumerate(self.topics):
             for event in topic[: at[number]]:
-                assert self._after(now, number, event) == now, "a repeat has changed it"
+                assert self.after(now, number, event) == now, "a repeat has changed it"
             if at[number] < len(topic):
-                then = self._after(now, number, topic[at[number]])
+                then = self.after(now, number, topic[at[number]])
                 there = tuple(place + (each == number) for each, place in enumerate(at))
                 reached.setdefault(there, {})[repr((then[0].state, then[0].notes, then[1]))] = then
 
-    def _after(self, now: Any, number: int, event: Event) -> Any:
+    def after(self, now: Any, number: int, event: Event) -> Any:
         kept, self.shop.inventory.stocks = now
         self.aggregates.kept = {self.order_id: kept}
         self.hear[number]([event])
@@ -527,7 +527,7 @@ def test_a_walk_ends_where_each_merge_does() -> None:
     for each in merges:
         now: Any = (placed, {})
         for number, event in each:
-            now = walk._after(now, number, event)
+            now = walk.after(now, number, event)
         found.add(_shown(now[0]))
     assert len(merges) == walk.merges
     assert found == walk.ends()
@@ -540,7 +540,7 @@ def test_1_an_answer_is_taken_in_once_by_the_operations_number_whoever_brings_it
     context = shop.clock.context()
     before = len(shop.payments.published)
     for _ in range(3):
-        result = payment_rules.Result(1, True, 425, "auth", None)
+        result = payment_rules.Result(1, is_done=True, amount_minor=425, reference="auth", code=None)
         payment_calls.learn(shop.payments, {order_id: [result]}, lambda now, each: payment_rules.record(now, each, context), context)
     assert len(shop.payments.published) == before
     shop.close()

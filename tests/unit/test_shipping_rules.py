@@ -52,7 +52,8 @@ class Told:
     def stop(self, number: int, **units: int) -> dict[str, int]:
         self.hear(stop={"number": number, "units": units})
         answered = self.state["answered"]
-        assert answered and answered["number"] == number
+        assert answered
+        assert answered["number"] == number
         return {each["sku"]: each["quantity"] for each in answered["stopped"]}
 
     @property
