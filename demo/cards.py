@@ -3,8 +3,8 @@
 from random import Random
 from typing import Final
 
-#: What pays for anything.
-GOOD: Final = "tok_approved"
+from demo.placing import CARD
+
 #: Of a thousand orders, how many are paid for by which other card.
 OF_A_THOUSAND: Final = {
     "tok_declined": 15,
@@ -23,7 +23,7 @@ OF_A_THOUSAND: Final = {
     "tok_webhooks_disordered": 5,
     "tok_webhooks_none": 5,
 }
-_TOKENS, _SHARES = [GOOD, *OF_A_THOUSAND], [1_000 - sum(OF_A_THOUSAND.values()), *OF_A_THOUSAND.values()]
+_TOKENS, _SHARES = [CARD, *OF_A_THOUSAND], [1_000 - sum(OF_A_THOUSAND.values()), *OF_A_THOUSAND.values()]
 
 
 def mixed(key: str) -> str:
@@ -34,4 +34,4 @@ def mixed(key: str) -> str:
 
 def good(key: str) -> str:
     """A card that pays for anything."""
-    return GOOD
+    return CARD

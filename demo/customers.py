@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from demo.cards import GOOD
 from demo.client import Answer, Client
-from demo.placing import LoadFailed, post
+from demo.placing import CARD, LoadFailed, post
 from demo.staff import Staff
 from streams.engine.reader import Views
 
@@ -59,14 +58,14 @@ class Customer:
     async def exchange(self, order_id: str) -> str:
         """Wants a shirt for a mug, and gives the exchange's id."""
         asked = {"order_id": order_id, "give_back": [{"sku": SKU, "quantity": 1}], "lines": [{"sku": OTHER_SKU, "quantity": 1}]}
-        exchange = (await self._post("/v1/exchanges", {**asked, "card_token": GOOD})).json()
+        exchange = (await self._post("/v1/exchanges", {**asked, "card_token": CARD})).json()
         self._shop.staff.take([exchange["new_order_id"]])
         exchange_id: str = exchange["exchange_id"]
         return exchange_id
 
     async def pay_again(self, order_id: str) -> None:
         """Gives a good card for what is still to be paid."""
-        await self._post(f"/v1/payments/{order_id}/card", {"card_token": GOOD})
+        await self._post(f"/v1/payments/{order_id}/card", {"card_token": CARD})
 
     async def have_lost(self, order_id: str) -> None:
         """Has the carrier lose the order's parcels."""
@@ -115,7 +114,7 @@ async def waits_for_a_slow_provider(customer: Customer) -> None:
 
 async def takes_one_back(customer: Customer) -> None:
     """Before it is packed, or too late."""
-    order_id = await customer.place(GOOD)
+    order_id = await customer.place(CARD)
     await customer.becomes(order_id, "confirmed", "completed")
     await customer.cancel_one(order_id)
     await customer.becomes(order_id, "completed")
@@ -123,7 +122,7 @@ async def takes_one_back(customer: Customer) -> None:
 
 async def gives_one_back(customer: Customer) -> None:
     """And has the money for it."""
-    order_id = await customer.place(GOOD)
+    order_id = await customer.place(CARD)
     await customer.becomes(order_id, "completed")
     await customer.give_back(order_id)
     await customer.until("order_returns", order_id, lambda row: all(each["status"] == "refunded" for each in row["returns"]))
@@ -131,7 +130,7 @@ async def gives_one_back(customer: Customer) -> None:
 
 async def exchanges_one(customer: Customer) -> None:
     """And pays what the other product costs more."""
-    order_id = await customer.place(GOOD)
+    order_id = await customer.place(CARD)
     await customer.becomes(order_id, "completed")
     exchange_id = await customer.exchange(order_id)
     await customer.until("exchange", exchange_id, lambda row: row["step"] == "finished")
@@ -139,7 +138,7 @@ async def exchanges_one(customer: Customer) -> None:
 
 async def never_gets_it(customer: Customer) -> None:
     """The carrier loses the parcel: the money comes back."""
-    order_id = await customer.place(GOOD)
+    order_id = await customer.place(CARD)
     await customer.have_lost(order_id)
     await customer.becomes(order_id, "completed")
 

@@ -15,7 +15,6 @@ import orjson
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from demo.cards import GOOD
 from demo.client import Answer, Client
 from streams.engine.reader import Views
 
@@ -30,8 +29,10 @@ AT_ONCE, LOOK_S = 500, 0.05
 #: Seconds without any order becoming final, after which those that are left are given up.
 STUCK_S = 60.0
 
-#: What an order is until the customer is told whether it is his. One that is confirmed by then may be packed, or on its way.
-UNANSWERED = {"placed", "reserved", "undoing"}
+#: The card that pays for all: docs/payments.md has the others.
+CARD = "tok_approved"
+#: What an order waits in; what becomes of it after that is somebody's decision, and counts as its outcome.
+_WAITING = ("placed", "reserved", "undoing")
 
 _BUSY = {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
 
@@ -47,8 +48,8 @@ class Order(NamedTuple):
     body: bytes
 
 
-def order(key: str, customer_id: str, lines: Iterable[tuple[str, int]], card: str | None = GOOD) -> Order:
-    """An order from lines of sku and quantity, paid for by a card; without one it stays reserved until its time is over."""
+def order(key: str, customer_id: str, lines: Iterable[tuple[str, int]], card: str | None = CARD) -> Order:
+    """An order from lines of sku and quantity, paid for by the card of this token. Without one it stays reserved."""
     named = [{"sku": sku, "quantity": quantity} for sku, quantity in lines]
     return Order(key, orjson.dumps({"customer_id": customer_id, "lines": named, "card_token": card}))
 
@@ -190,7 +191,7 @@ def _is_unpriced(answer: Answer) -> bool:
 def await_final(
     views: Views, order_ids: Sequence[str], on_progress: Callable[[int], None] = lambda final: None
 ) -> Counter[str]:
-    """Waits until the `order` view has every order answered: confirmed, rejected or cancelled. Gives how many of each.
+    """Waits until the `order` view has every order confirmed, or past that, rejected or cancelled; gives how many of each.
 
     `on_progress` hears how many are final. Raises LoadFailed when none becomes final for STUCK_S.
     """
@@ -203,7 +204,7 @@ def await_final(
             progressed = monotonic()
         elif monotonic() - progressed > STUCK_S:
             raise LoadFailed(
-                f"{len(left)} accepted orders are neither confirmed nor rejected, and for {STUCK_S:.0f} s none has"
+                f"{len(left)} accepted orders are neither confirmed, rejected nor cancelled, and for {STUCK_S:.0f} s none has"
                 f" become so: see `./marea status`. The first of them: {', '.join(left[:3])}"
             )
         waiting = left
@@ -220,7 +221,7 @@ def _not_final(views: Views, waiting: Sequence[str], statuses: Counter[str]) -> 
         batch = waiting[start : start + AT_ONCE]
         unfinal = []
         for order_id, status in zip(batch, _statuses(views, batch), strict=True):
-            if status in UNANSWERED:
+            if status in _WAITING:
                 unfinal.append(order_id)
             else:
                 statuses[status] += 1

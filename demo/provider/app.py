@@ -7,7 +7,8 @@ from typing import Annotated, Any
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from demo.provider.cards import CardScript, Kind, token_of
+from api.payments.provider import Kind
+from demo.provider.cards import CardScript, token_of
 from demo.provider.ledger import SCHEMA, Asked, Broken, Done, KeyReused, Ledger
 from demo.simulator import server
 from demo.simulator.clock import Bell, Clock

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from demo.provider.cards import CardScript, Kind, card_of
+from api.payments.provider import EXPIRED, Kind
+from demo.provider.cards import CardScript, card_of
 from demo.simulator.clock import Clock
 from demo.simulator.scripts import Scripts
 from demo.simulator.store import Store
@@ -53,8 +54,6 @@ INSERT INTO operation (id, kind, asked, reference, done_minor, code, fails_at) V
 """
 _OPERATION = "SELECT * FROM operation WHERE id = ?"
 _ORDINARY = CardScript()
-#: Why an authorization is not done any more.
-EXPIRED = "expired"
 
 
 class Asked(NamedTuple):

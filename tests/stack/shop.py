@@ -8,7 +8,7 @@ from uuid import uuid4
 import requests
 from tenacity import Retrying, retry_if_exception_type, retry_if_result, stop_after_delay, wait_fixed
 
-from demo.cards import GOOD
+from demo.placing import CARD
 from kernel import settings
 
 PATIENCE_S = 60.0
@@ -68,7 +68,7 @@ class Shop:
         lines: Sequence[tuple[str, int]],
         key: str | None = None,
         customer: str | None = None,
-        card: str | None = GOOD,
+        card: str | None = CARD,
     ) -> requests.Response:
         body = {
             "customer_id": customer or self.name,
