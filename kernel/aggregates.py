@@ -45,6 +45,7 @@ class Changed(NamedTuple, Generic[State]):
 
 def shown(kept: Kept[Any], **more: Any) -> dict[str, Any]:
     """One that something has happened to, in the shape that `states_query` gives."""
+    assert kept.state is not None
     own = {"version": kept.version, "steps": list(kept.steps), "updated_at": kept.updated_at}
     state: dict[str, Any] = cast("Any", kept.state)
     return cast("dict[str, Any]", jsonable({**state, **own, **more}))

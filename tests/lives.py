@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -185,9 +186,9 @@ class Shop:
     def things(self) -> list[Callable[[], None]]:
         """What could happen next, in no order: a reaction reads on, a call is made, something is told, or a deadline is over."""
         self.gather()
-        found: list[Callable[[], None]] = [lambda each=each: self.read(each) for each in self.readers if self._left(each)]
-        found += [lambda task=task: self.call(self.payments, task) for task in self.payments.tasks.values()]
-        found += [lambda task=task: self.call(self.shipping, task) for task in self.shipping.tasks.values()]
+        found: list[Callable[[], None]] = [partial(self.read, each) for each in self.readers if self._left(each)]
+        found += [partial(self.call, self.payments, task) for task in self.payments.tasks.values()]
+        found += [partial(self.call, self.shipping, task) for task in self.shipping.tasks.values()]
         found += self.told
         return found
 
@@ -229,9 +230,9 @@ class Shop:
     def listen(self) -> None:
         """What the provider and the carrier tell is on its way; it may come twice."""
         for headers, body in self.provider.webhooks():
-            self.told.append(lambda headers=headers, body=body, at=self.now: self._hear_provider(headers, body, at))
+            self.told.append(partial(self._hear_provider, headers, body, self.now))
         for headers, body in self.carrier.webhooks():
-            self.told.append(lambda headers=headers, body=body, at=self.now: self._hear_carrier(headers, body, at))
+            self.told.append(partial(self._hear_carrier, headers, body, self.now))
 
     def pass_time(self, how_long: timedelta) -> None:
         """Time goes by: for the shop, the provider and the carrier; what falls due becomes commands."""
@@ -265,7 +266,8 @@ class Shop:
 
     def gather(self) -> None:
         """What the services have published is in the topics."""
-        for number, store in enumerate((self.orders, self.inventory, self.payments, self.shipping)):
+        stores: tuple[Any, ...] = (self.orders, self.inventory, self.payments, self.shipping)
+        for number, store in enumerate(stores):
             for event in store.published[self._published[number] :]:
                 self.topics.setdefault(TYPES[event.type].topic, []).append(event)
             self._published[number] = len(store.published)
@@ -273,7 +275,7 @@ class Shop:
     # What it is about
 
     def order(self, order_id: str) -> order_rules.State:
-        state = self.orders.orders.kept[order_id].state
+        state: order_rules.State | None = self.orders.orders.kept[order_id].state
         assert state is not None
         return state
 
@@ -289,6 +291,9 @@ class Shop:
         """What of it needs a person."""
         payment, kept = self.payment(order_id), self.shipping.fulfilments.kept.get(order_id)
         return [*(payment["cases"] if payment else []), *(kept.state["cases"] if kept and kept.state else [])]
+
+    def exchanged(self) -> list[exchanges.State]:
+        return [kept.state for kept in self.orders.exchanges.kept.values() if kept.state]
 
     def returned(self, order_id: str) -> list[Any]:
         kept = self.shipping.returns.kept.get(order_id)
@@ -338,13 +343,11 @@ class Shop:
 
     def _waiting_return(self, order_id: str, back: Any) -> list[Callable[[], None]]:
         steps = {"requested": ("approve", "reject", "cancel"), "approved": ("receive", "cancel"), "received": ("accept", "reject", "spoilt")}
-        return [lambda step=step: self.go_on_with_return(order_id, back["number"], step) for step in steps.get(back["status"], ())]
+        return [partial(self.go_on_with_return, order_id, back["number"], step) for step in steps.get(back["status"], ())]
 
     def _waiting_case(self, order_id: str, case: Any) -> list[Callable[[], None]]:
         number, kind = case["number"], case["kind"]
-        ruled = {
-            outcome: lambda outcome=outcome: self.rule_payment(order_id, number, outcome) for outcome in ("succeeded", "failed")
-        }
+        ruled = {outcome: partial(self.rule_payment, order_id, number, outcome) for outcome in ("succeeded", "failed")}
         if kind == payment_rules.UNANSWERED:
             return [lambda: self.retry(order_id, number), ruled["failed"], ruled["succeeded"]]
         if kind == "disputed":
@@ -367,8 +370,8 @@ class Shop:
             self._check_order(order_id)
             self._check_due(order_id)
             self._check_parcels(order_id)
-        for kept in self.orders.exchanges.kept.values():
-            self._check_exchange(kept.state)
+        for exchange in self.exchanged():
+            self._check_exchange(exchange)
         self._check_stock()
         self._check_ledger()
         self._check_once()
@@ -383,8 +386,7 @@ class Shop:
             assert paid == order["due_minor"], (order_id, paid, order["due_minor"])
             assert not payment or not payment["authorized_minor"], "money is held for nothing"
             self._check_given(order_id, order)
-        for kept in self.orders.exchanges.kept.values():
-            assert kept.state["step"] in ("finished", "failed")
+        assert all(exchange["step"] in ("finished", "failed") for exchange in self.exchanged())
         assert all(item.reserved == 0 for item in self.inventory.stocks.values())
 
     def _check_order(self, order_id: str) -> None:
@@ -414,9 +416,8 @@ class Shop:
         order = self.order(order_id)
         less = sum(order[f"{name}_minor"] for name in ("cancelled", "lost", "returned", "goodwill", "credit_got"))  # type: ignore[literal-required]
         assert order["due_minor"] == max(0, order["total_minor"] + order["credit_given_minor"] - less)
-        for name in ("cancelled", "lost"):
-            worth = sum(each["unit_price_minor"] * each[name] for each in order["units"])  # type: ignore[literal-required]
-            assert order[f"{name}_minor"] == worth  # type: ignore[literal-required]
+        assert order["cancelled_minor"] == sum(each["unit_price_minor"] * each["cancelled"] for each in order["units"])
+        assert order["lost_minor"] == sum(each["unit_price_minor"] * each["lost"] for each in order["units"])
         assert all(each["cancelled"] + each["lost"] <= each["quantity"] for each in order["units"])
 
     def _check_confirmed(self, order_id: str, order: order_rules.State, cases: Sequence[Any]) -> None:
@@ -451,9 +452,7 @@ class Shop:
     def _check_given(self, order_id: str, order: order_rules.State) -> None:
         """What orders in exchange got is what this order gave."""
         got = sum(
-            self.order(kept.state["new_order_id"])["credit_got_minor"]
-            for kept in self.orders.exchanges.kept.values()
-            if kept.state["order_id"] == order_id
+            self.order(each["new_order_id"])["credit_got_minor"] for each in self.exchanged() if each["order_id"] == order_id
         )
         assert order["credit_given_minor"] == got
 
@@ -524,29 +523,34 @@ class Shop:
         of_orders: dict[str, Any] = {
             "reservations": orders.hear_reservations,
             "payments": orders.hear_payments,
+            "fulfilments": partial(orders.hear_fulfilments, hold=order_rules.HOLD),
             "returns": orders.hear_returns,
             "exchanges": orders.hear_exchanges,
             "new_orders": orders.hear_orders_in_exchange,
             "returned": orders.hear_returns_in_exchange,
         }
-        heard: dict[str, Callable[[Sequence[Any]], None]] = {
-            f"orders.{name}": lambda events, hear=hear: hear(self.orders, events, self.clock) for name, hear in of_orders.items()
+        of_inventory: dict[str, Any] = {
+            "reservations": inventory.hear_orders,
+            "shipments": inventory.hear_fulfilments,
+            "returns": inventory.hear_returns,
         }
-        heard["orders.prices"] = lambda events: orders.copy_prices(self.orders, events)
-        heard["orders.fulfilments"] = lambda events: orders.hear_fulfilments(self.orders, events, self.clock, order_rules.HOLD)
-        for service, module, store, names in (
-            ("inventory", inventory, self.inventory, {"reservations": "hear_orders", "shipments": "hear_fulfilments", "returns": "hear_returns"}),
-            ("payments", payments, self.payments, {"due": "hear_orders", "shipments": "hear_fulfilments"}),
-            (
-                "shipping",
-                shipping,
-                self.shipping,
-                {"orders": "hear_orders", "payments": "hear_payments", "taken": "hear_taken", "exchanges": "hear_exchanges"},
-            ),
-        ):
-            for name, hear_name in names.items():
-                hear: Any = getattr(module, hear_name)
-                heard[f"{service}.{name}"] = lambda events, hear=hear, store=store: hear(store, events, self.clock)
+        of_payments: dict[str, Any] = {"due": payments.hear_orders, "shipments": payments.hear_fulfilments}
+        of_shipping: dict[str, Any] = {
+            "orders": shipping.hear_orders,
+            "payments": shipping.hear_payments,
+            "taken": shipping.hear_taken,
+            "exchanges": shipping.hear_exchanges,
+        }
+        services: Sequence[tuple[str, Any, dict[str, Any]]] = (
+            ("orders", self.orders, of_orders),
+            ("inventory", self.inventory, of_inventory),
+            ("payments", self.payments, of_payments),
+            ("shipping", self.shipping, of_shipping),
+        )
+        heard: dict[str, Callable[[Sequence[Any]], None]] = {"orders.prices": partial(orders.copy_prices, self.orders)}
+        for service, store, hears in services:
+            for name, hear in hears.items():
+                heard[f"{service}.{name}"] = partial(hear, store, clock=self.clock)
         return heard
 
     def _hear(self, name: str) -> Callable[[Sequence[Event]], None]:

@@ -197,7 +197,7 @@ class MemoryInventory(Inventory):
         self.stocks: dict[str, Stock] = {}
         self.answers = Answers()
         self.published = Published()
-        self.reservations = MemoryAggregates(self, "ReservationMade", inventory.reservation_after)
+        self.reservations: MemoryAggregates = MemoryAggregates(self, "ReservationMade", inventory.reservation_after)
 
     def lock(self, skus: Collection[str]) -> dict[str, Stock]:
         return {sku: self.stocks[sku] for sku in skus if sku in self.stocks}
@@ -224,8 +224,8 @@ class MemoryOrders(_Commands, Orders):
         super().__init__()
         self.copied: dict[str, tuple[int, Price, bool]] = {}
         self.lines: dict[str, list[Any]] = {}
-        self.orders = MemoryAggregates(self, "OrderConfirmed", lambda event: orders.evolve(event).state)
-        self.exchanges = MemoryAggregates(self, "ExchangeRequested")
+        self.orders: MemoryAggregates = MemoryAggregates(self, "OrderConfirmed", lambda event: orders.evolve(event).state)
+        self.exchanges: MemoryAggregates = MemoryAggregates(self, "ExchangeRequested")
 
     def prices(self, skus: Collection[str]) -> dict[str, Price]:
         known = {sku: self.copied[sku] for sku in skus if sku in self.copied}
@@ -260,7 +260,7 @@ class MemoryPayments(_Commands, Payments):
 
     def __init__(self) -> None:
         super().__init__()
-        self.payments = MemoryAggregates(self, "PaymentSettled")
+        self.payments: MemoryAggregates = MemoryAggregates(self, "PaymentSettled")
         self.given_up: set[str] = set()
 
     def retry(self, task_id: str, now: datetime) -> bool:
@@ -275,8 +275,8 @@ class MemoryShipping(_Commands, Shipping):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fulfilments = MemoryAggregates(self, "ShipmentsPlanned")
-        self.returns = MemoryAggregates(self, "ReturnRequested")
+        self.fulfilments: MemoryAggregates = MemoryAggregates(self, "ShipmentsPlanned")
+        self.returns: MemoryAggregates = MemoryAggregates(self, "ReturnRequested")
         self.labels: dict[str, tuple[str, int]] = {}
 
     def keep_label(self, tracking: str, order_id: str, shipment: int) -> None:

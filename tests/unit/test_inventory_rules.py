@@ -55,7 +55,7 @@ def test_stock_that_was_never_received_cannot_be_adjusted() -> None:
         rules.adjust("milk", None, 1, "found", context())
 
 
-def after(facts: Facts, stocks: Mapping[str, Stock], reservation: Reservation | None = None) -> tuple[Reservation, dict[str, Stock], Facts, list[Decision]]:
+def after(facts: Any, stocks: Mapping[str, Stock], reservation: Reservation | None = None) -> tuple[Reservation, dict[str, Stock], Facts, list[Decision]]:
     """All that follows from the facts."""
     now, held, decisions = reservation or Reservation("order"), dict(stocks), []
     while decision := rules.decide(now, facts, held, context()):

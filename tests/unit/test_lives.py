@@ -201,7 +201,7 @@ class Lives(RuleBasedStateMachine):
 
     def _order(self, chance: int) -> str:
         """Any of them, or as likely the newest."""
-        order_ids = [*self.shop.orders.orders.kept]
+        order_ids: list[str] = [*self.shop.orders.orders.kept]
         return random.Random(chance).choice([*order_ids, *[order_ids[-1]] * len(order_ids)])
 
     def _do(self, what: Callable[[], Any] | None) -> None:

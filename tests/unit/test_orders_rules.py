@@ -62,7 +62,7 @@ def sent(**more: Any) -> Mapping[str, Any]:
 def paid(order: Order, paid_minor: int) -> Mapping[str, Any]:
     """Payments have settled what is due now."""
     version = order.state["due_version"]
-    return PAID | {"order_version": version, "settled_version": version, "paid_minor": paid_minor}
+    return {**PAID, "order_version": version, "settled_version": version, "paid_minor": paid_minor}
 
 
 def errors_of(lines: list[Line], prices: dict[str, Price] = PRICES) -> list[tuple[str, str]]:

@@ -55,7 +55,7 @@ class Told:
         self._go_on(rules.evolve(self.payment, event))
 
     @property
-    def asked(self) -> tuple[str, int] | None:
+    def asked(self) -> Any:
         asked: Operation | None = self.payment.facts.get("asked")
         return (asked["kind"], asked["amount_minor"]) if asked else None
 

@@ -57,19 +57,18 @@ class Shop:
         self.catalog, self.inventory, self.orders = MemoryCatalog(), self.life.inventory, self.life.orders
         self.payments, self.shipping = self.life.payments, self.life.shipping
         self.orders.copied, self.inventory.stocks = {}, {}
-        self.stores = (self.catalog, self.orders, self.inventory, self.payments, self.shipping)
+        self.stores: tuple[Any, ...] = (self.catalog, self.orders, self.inventory, self.payments, self.shipping)
         self.views = MemoryViews(list(views().values()))
         self._delivered = [0] * len(self.stores)
-        given: Any = (self.views, self.clock)
         times = Times(PAY_BY, timedelta(days=30))
         provider = partial(parse_provider, secrets=[memory_provider.SECRET])
         carrier = partial(parse_carrier, secrets=[memory_carrier.SECRET])
         apps = {
-            "products": catalog.create_app(MemoryDatabase(self.catalog), *given),
-            "stock": inventory.create_app(MemoryDatabase(self.inventory), *given),
-            "orders": orders.create_app(MemoryDatabase(self.orders), *given, times, KEY),
-            "payments": payments.create_app(MemoryDatabase(self.payments), *given, provider, KEY),
-            "fulfilments": shipping.create_app(MemoryDatabase(self.shipping), *given, carrier, KEY),
+            "products": catalog.create_app(MemoryDatabase(self.catalog), self.views, self.clock),
+            "stock": inventory.create_app(MemoryDatabase(self.inventory), self.views, self.clock),
+            "orders": orders.create_app(MemoryDatabase(self.orders), self.views, self.clock, times, KEY),
+            "payments": payments.create_app(MemoryDatabase(self.payments), self.views, self.clock, provider, KEY),
+            "fulfilments": shipping.create_app(MemoryDatabase(self.shipping), self.views, self.clock, carrier, KEY),
         }
         self._clients: dict[str, FlaskClient] = {path: app.test_client() for path, app in apps.items()}
         alike = {"customers": "orders", "exchanges": "orders", "cases": "orders", "returns": "fulfilments"}
@@ -115,7 +114,7 @@ class Shop:
             if store is self.catalog and new:
                 self.life.hearing()["orders.prices"](new)
 
-    def sent(self, **quantities: int) -> str:
+    def sent(self, **quantities: Any) -> str:
         """An order that has arrived."""
         order_id: str = self.order(**quantities).get_json()["id"]
         self.deliver()

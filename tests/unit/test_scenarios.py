@@ -71,7 +71,7 @@ def happen(shop: Shop, threads: Sequence[Thread], order_id: str, dice: random.Ra
     left = [list(thread) for thread in threads if thread]
     refused: list[Any] = []  # since anything else has happened
     while (things := shop.things()) or len(refused) < len(left):
-        thing = dice.choice([*things, *(each for each in left if each not in refused)])
+        thing: Any = dice.choice([*things, *(each for each in left if each not in refused)])
         if thing in left:
             try:
                 thing[0](shop, order_id)
@@ -246,7 +246,8 @@ def test_9_an_exchange_whose_reactions_begin_anew_at_any_moment_comes_to_the_sam
             shop.go_on_with_return(order_id, 1, step)
         shop.settle(dice.choice)
         shop.check()
-        exchange = shop.orders.exchanges.kept[exchange_id].state
+        [exchange] = shop.exchanged()
+        assert exchange["exchange_id"] == exchange_id
         assert (exchange["step"], exchange["value_minor"], exchange["credit_minor"]) == ("finished", 150, 150)
         assert (shop.order(order_id)["due_minor"], shop.order(new_id)["due_minor"]) == (425, 400)
         assert ledger(shop, "authorize") == [425, 400]
@@ -451,6 +452,7 @@ def _told(shop: Shop, name: str, order_id: str) -> list[Event]:
 
 def _shown(kept: Kept[Any]) -> str:
     """What it has become, whatever the versions at which that was, and what was said last."""
+    assert kept.state is not None
     beside = ("order_version", "due_version", "undone_version", "reason", "returns_taken")
     return repr({name: value for name, value in kept.state.items() if name not in beside})
 

@@ -2,7 +2,7 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from functools import cache
@@ -66,7 +66,7 @@ def life(seed: int) -> Shop:
     if dice.random() < 0.3:
         shop.provider.give("", dice.choice(["authorize", "capture", "refund"]), CardScript(errors=9))
     order_id = shop.place({"milk": 2, "bread": 1}, dice.choice([*[card.token for card in CARDS], *["tok_approved"] * 22]))
-    commands = [
+    commands: list[Callable[[], Any]] = [
         *[lambda: shop.cancel(order_id)] * 2,
         lambda: shop.cancel(order_id, {"milk": 1}),
         *[lambda: shop.give_back(order_id, {"milk": 1})] * 2,
