@@ -105,7 +105,7 @@ def save(
     shipping.fulfilments.save([Changed(*each) for each in changed], answer)
     shipping.ask([task for _, events, _ in changed for event in events for task in _wanted(event)], context.now)
     for kept, events, _ in changed:
-        if any(event.type in ("ShipmentDispatched", "ShipmentOverdue") for event in events):
+        if any(event.type == "ShipmentDispatched" or event.type == "ShipmentOverdue" for event in events):
             expected = rules.expected_next(events[-1].data)
             shipping.set([Due(kept.id, ARRIVE_BY, expected)] if expected else [])
 
