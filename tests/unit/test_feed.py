@@ -25,12 +25,18 @@ from streams.engine.feed import Feed
 from streams.engine.folds import fold_of
 from streams.engine.lane import MOST_FAILED, WAITS
 from streams.engine.stores import Known, LaneId, Parked, Request, Wanted, Write
-from tests.events import CODEC, ORDER, batch, batch_of, life, newer, record
+from tests.events import CANCELLED, CODEC, ORDER, PLACED, SETTLED, batch, batch_of, life, newer, record
 from tests.memory_store import MemoryStore
 
 TOPIC = order.TOPIC
 PLACE = Place(TOPIC, 0)
-ORDERS = life(TOPIC)[:3]
+#: Placed, confirmed and cancelled.
+ORDERS = [
+    event._replace(type=type_, data=data)
+    for event, (type_, data) in zip(
+        life(TOPIC), (("OrderPlaced", PLACED), ("OrderConfirmed", SETTLED), ("OrderCancelled", CANCELLED)), strict=False
+    )
+]
 #: The store in memory stands for its handler.
 REACTION = Reaction(
     "test",

@@ -264,7 +264,7 @@ def test_what_older_and_newer_code_wrote_is_read_as_ours() -> None:
     older = json.loads(confirmed.text)
     newer = older | {"fields": [*older["fields"], {"name": "note", "type": "string", "default": ""}]}
     codec = Codec({name: number for number, name in enumerate(sorted(TYPES), 1)}, lambda _: json.dumps(newer))
-    settled = life(TOPIC)[1]
+    [settled] = [each for each in life(TOPIC) if each.type == "OrderConfirmed"]
     body = CODEC.encode("OrderConfirmed", settled.data)[5:] + b"\4hi"
     assert event(record(0, settled, avro(77, body)), codec) == settled
 
