@@ -106,7 +106,7 @@ DB_DURATION = Metric(
 )
 BREAKER_OPEN = Metric(
     *("marea_breaker_open", "gauge", "worker", ("name",)),
-    "1 from when a company outside has given no answer several times until it gives one; 0 else.",
+    "1 while a company outside is left alone because it has given no answer several times; 0 else.",
 )
 
 METRICS: tuple[Metric, ...] = tuple(each for each in list(globals().values()) if isinstance(each, Metric))

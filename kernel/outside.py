@@ -42,7 +42,7 @@ class Outside:
         timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_S, total=TIMEOUT_S)
         self._pool = urllib3.PoolManager(maxsize=_CONNECTIONS, block=True, timeout=timeout, retries=False)
         self._breaker = CircuitBreaker(MOST_FAILURES, rest_s, NoAnswer, name)
-        gauge(BREAKER_OPEN).labels(name).set_function(lambda: float(not self._breaker.closed))
+        gauge(BREAKER_OPEN).labels(name).set_function(lambda: float(self._breaker.opened))
 
     def post(self, path: str, key: str, content: Mapping[str, Any]) -> Answer:
         """Asks for something to be done, once for the same key. Raises NoAnswer when it is not said what became of it."""

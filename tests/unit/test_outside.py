@@ -162,10 +162,19 @@ def test_one_answer_is_enough_to_be_called_again(company: Company) -> None:
     for _ in range(MOST_FAILURES + 1):
         with pytest.raises(NoAnswer, match="answered by 500"):
             called.get("/")
-    assert breaker_open("back") == 1
     company.says(200, b"{}")
     called.get("/")
     assert breaker_open("back") == 0
+
+
+def test_an_alert_ends_with_the_rest_though_nobody_calls_any_more(company: Company) -> None:
+    """Another worker may have made the call that was answered."""
+    called = Outside("rested", company.url, "key", rest_s=-1)
+    company.says(500, b"{}")
+    for _ in range(MOST_FAILURES):
+        with pytest.raises(NoAnswer, match="answered by 500"):
+            called.get("/")
+    assert breaker_open("rested") == 0
 
 
 @pytest.mark.parametrize("status", [404, 409, 422])
