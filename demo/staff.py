@@ -15,7 +15,7 @@ from streams.engine.reader import Views
 LOOK_S, PEOPLE = 0.1, 4
 
 _RETURNS = {"requested": "approve", "approved": "receive", "received": "accept"}
-#: What is refused because somebody else was faster, or the customer has changed his mind.
+#: What is refused because somebody else was faster, or the customer has changed his mind: it is looked at again.
 _LATE = {HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED}
 
 
@@ -33,6 +33,7 @@ class Staff:
         """`key` is the operator's."""
         self._address, self._key, self._views = address, key, views
         self._order_ids: dict[str, None] = {}
+        self._did: set[Job] = set()
         self.done: dict[str, int] = {}
 
     def take(self, order_ids: Collection[str]) -> None:
@@ -46,12 +47,10 @@ class Staff:
 
     async def work(self) -> None:
         """Until it is cancelled. Raises LoadFailed when the services refuse for another reason than that it is too late."""
-        asked: set[Job] = set()
         while True:
-            jobs = [job for job in self.jobs() if job not in asked]
+            jobs = [job for job in self.jobs() if job not in self._did]  # a view shows a little later that it is done
             people = [jobs[number::PEOPLE] for number in range(PEOPLE)]
             await asyncio.gather(*(self._do(some) for some in people if some))
-            asked.update(jobs)  # a view shows it a little later
             await asyncio.sleep(LOOK_S)
 
     def jobs(self) -> list[Job]:
@@ -66,6 +65,7 @@ class Staff:
                 headers = {"Authorization": f"Bearer {self._key}", "Idempotency-Key": job.path.replace("/", "-")}
                 answer = await post(client, job.path, job.body, headers)
                 if answer.status == HTTPStatus.OK:
+                    self._did.add(job)
                     what = job.path.rpartition("/")[2]
                     self.done[what] = self.done.get(what, 0) + 1
                 elif answer.status not in _LATE:
