@@ -24,7 +24,7 @@ PRICES = {
     "bread": Price(1, "Bread", "GROCERY", "BREAD", "Private", 275, "USD"),
 }
 ADA = Payer("ada", "tok_approved", timedelta(minutes=15))
-MADE: Any = {"status": "made", "order_version": 1, "reason": None}
+MADE: Any = {"is_refused": False, "order_version": 1, "reason": None}
 PAID: Any = {
     "authorized_minor": 725,
     "is_declined": False,
@@ -102,7 +102,7 @@ def test_what_is_reserved_and_authorized_is_confirmed_whichever_comes_first() ->
 
 
 def test_an_order_without_stock_is_rejected_and_owes_nothing() -> None:
-    order, events = after(placed(), reservation=MADE | {"status": "refused", "reason": "not enough stock"}, payment=PAID)
+    order, events = after(placed(), reservation=MADE | {"is_refused": True, "reason": "not enough stock"}, payment=PAID)
     assert events == ["OrderRejected"]
     assert (order.state["status"], order.state["due_minor"], order.state["reason"]) == ("rejected", 0, "not enough stock")
 
