@@ -69,9 +69,12 @@ class Pair(NamedTuple):
 def ledger(order_id: str, books: Books) -> Iterator[Pair]:
     """What the company outside has done is what we know to be done, for as much; an authorization that expired was done, too.
 
-    What it is asked for now, and what it contradicts itself about, is not compared: nobody knows.
+    What it is asked for now, and what it contradicts itself about, is not compared: nobody knows. Nor is what somebody has ruled,
+    who knew better than the company's books: the audit says why.
     """
-    open_ = {each["operation_id"] for each in books.operations if each["state"] in ("unknown", "disputed")}
+    open_ = {
+        each["operation_id"] for each in books.operations if each["state"] in ("unknown", "disputed") or each["code"] == "ruled"
+    }
     if books.money and books.money["asked"]:
         open_.add(books.money["asked"])
     ours = {each["operation_id"]: _done(each, books.at) for each in books.operations if _was_done(each) and each["amount_minor"]}

@@ -235,7 +235,7 @@ def rule(
     [known] = [each for each in operations if each["number"] == number]
     if outcome == "succeeded" and known["reference"] is None:
         raise Conflict(f"Of operation {number} the provider's reference is not known: have it asked again, or let it be failed.")
-    ruled: State = {**state, "operations": _with(operations, known | {"state": outcome, "code": None if outcome == "succeeded" else "ruled"})}
+    ruled: State = {**state, "operations": _with(operations, known | {"state": outcome, "code": "ruled"})}
     too_much = -paid(ruled)
     if too_much > 0:
         ruled["written_off_minor"] += too_much

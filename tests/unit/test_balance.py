@@ -80,6 +80,14 @@ def test_of_what_nobody_knows_nothing_is_said(state: str) -> None:
     assert "money.ledger" not in differing(books)
 
 
+def test_what_somebody_has_ruled_counts_whatever_the_provider_says() -> None:
+    """As a refund that fails there again and again, and was sent by hand at last."""
+    books = delivered()
+    books.operations[2]["code"] = "ruled"
+    books.ledger[2] |= {"state": "failed", "code": "refund_failed"}
+    assert differing(books) == {}
+
+
 def test_what_is_asked_for_now_may_be_done_already() -> None:
     books = delivered()
     assert books.money
