@@ -241,10 +241,13 @@ def test_the_stream_of_an_order_goes_on_after_the_last_that_was_seen_of_any_topi
                 told += await stream.changes(1)
         types = [event.type for _, event in events]
         assert [each.data["type"] for each in told if each.data] == types
-        for heard in (1, 6, 15):
+        for heard in (1, 11, 6):
             async with service.stream(ONE_ORDER, last_id=told[heard - 1].id) as stream:
                 rest = await stream.changes(len(events) - heard)
                 assert [each.data["type"] for each in rest if each.data] == types[heard:]
+        async with service.stream(ONE_ORDER, last_id=rest[0].id) as stream:  # an id of one who has caught up
+            rest = await stream.changes(len(events) - heard - 1)
+            assert [each.data["type"] for each in rest if each.data] == types[heard + 1 :]
 
     run(test)
 
