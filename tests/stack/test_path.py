@@ -9,6 +9,7 @@ import pytest
 from api.services import consumers
 from kernel import settings
 from kernel.partition import partition_of
+from ops.balance import LINES
 from ops.verify import verify
 from streams.engine.consumer import consumer_id
 from streams.engine.reader import Views
@@ -163,10 +164,10 @@ def test_rows_lie_in_the_partition_that_readers_look_into() -> None:
             assert all(partition_of(key, partitions) == partition for key, _ in reader.rows(view, partition))
 
 
-def test_verify_covers_every_consumer_and_finds_no_difference() -> None:
+def test_verify_covers_every_consumer_and_line_of_the_books_and_finds_no_difference() -> None:
     report = verify()
     assert report.differences == []
-    assert set(report.checked) == {consumer_id(consumer) for consumer in consumers()}
+    assert set(report.checked) == {*(consumer_id(consumer) for consumer in consumers()), *LINES}
 
 
 @pytest.mark.parametrize(
