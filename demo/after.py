@@ -37,29 +37,32 @@ SELECT status, reason, count() AS orders FROM orders GROUP BY status, reason ORD
 
 @dataclass(frozen=True)
 class Ended:
-    """By status and reason, how many orders there are; what needs a person, by what and kind; what staff did, by command."""
+    """By status and reason, how many orders there are; what needs a person, by what and kind."""
 
     states: Sequence[tuple[str, str, int]]
     cases: Mapping[str, int]
-    done: Mapping[str, int]
-    elapsed_s: float
 
 
-def follow(orders: int) -> Ended:
+def follow(orders: int) -> Mapping[str, int]:
     """Has staff see to so many orders, the oldest first, while certain customers do what they do, until all that has come to its end.
 
-    Raises LoadFailed.
+    Gives what staff did, by command. Raises LoadFailed.
     """
-    started = monotonic()
     address, views = settings.setting("API_URL"), Views(settings.redis_url(), settings.partitions())
     staff = Staff(address, settings.setting("OPERATOR_KEY"), views)
     shop = Shop(address, views, staff, settings.setting("CARRIER_URL"), settings.setting("CARRIER_KEY"))
     with connect(settings.clickhouse_url()) as client:
         packed = [order_id for (order_id,) in client.query(_TO_PACK, {"most": orders}).result_rows]
-        staff.take(packed)
-        asyncio.run(_follow(shop, packed))
+    staff.take(packed)
+    asyncio.run(_follow(shop, packed))
+    return staff.done
+
+
+def ended() -> Ended:
+    """What has become of all orders, once the tables show it. Raises LoadFailed."""
+    with connect(settings.clickhouse_url()) as client:
         states = [(status, reason, orders) for status, reason, orders in client.query(_STATES).result_rows]
-    return Ended(states, asyncio.run(cases(address)), staff.done, round(monotonic() - started, 1))
+    return Ended(states, asyncio.run(cases(settings.setting("API_URL"))))
 
 
 async def _follow(shop: Shop, packed: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Column, Table
 
-from demo.after import Ended, follow
+from demo.after import Ended, ended, follow
 from demo.cards import mixed
 from demo.load import Loaded, load
 from kernel import settings
@@ -36,6 +36,7 @@ class Shown:
     """What the demo found out."""
 
     loaded: Loaded
+    staff: Mapping[str, int]
     ended: Ended
     waiting: Mapping[str, int]
     verified: Verified
@@ -62,7 +63,7 @@ class Shown:
             "states": [dict(zip(("status", "reason", "orders"), each, strict=True)) for each in self.ended.states],
             "waiting_for": dict(self.waiting),
             "cases": dict(self.ended.cases),
-            "staff": dict(self.ended.done),
+            "staff": dict(self.staff),
             "freshness_ms": loaded.freshness_ms,
             "read_ms": loaded.read_ms,
             "placed_minor_by_department": dict(self.placed_minor_by_department),
@@ -75,13 +76,13 @@ class Shown:
 def show(orders: int, started: float) -> Shown:
     """The demo on the stack that the settings name, which must be up."""
     loaded = load(orders, _ORDERS_PER_S, mixed)
-    ended = follow(_PACKED)
-    verified = verify()
-    waiting = waits()
+    staff = follow(_PACKED)
+    verified = verify()  # then all that has happened is in the tables
+    found, waiting = ended(), waits()
     rebuilt = {name: _rebuild(name) for name in rebuildable()}
     rows: Sequence[Any] = connect(settings.clickhouse_url()).query(_BY_DEPARTMENT).result_rows
     by_department: dict[str, int] = dict(rows)
-    return Shown(loaded, ended, waiting, verified, rebuilt, by_department, monotonic() - started)
+    return Shown(loaded, staff, found, waiting, verified, rebuilt, by_department, monotonic() - started)
 
 
 def print_summary(output: Console, shown: Shown) -> None:
@@ -107,7 +108,7 @@ def print_summary(output: Console, shown: Shown) -> None:
         table.add_row(
             f"rebuild {name}", f"{rebuilt.events:,} events · {rebuilt.events_per_s:,.0f}/s · {same}"
         )
-    table.add_row("staff", _counts(shown.ended.done))
+    table.add_row("staff", _counts(shown.staff))
     table.add_row("open orders wait for", _counts(shown.waiting))
     table.add_row("needs a person", _counts(shown.ended.cases))
     table.add_row("in all", f"{shown.elapsed_s:.1f} s")
@@ -115,9 +116,9 @@ def print_summary(output: Console, shown: Shown) -> None:
     output.print(table, highlight=False)
 
 
-def _states(ended: Ended) -> Table:
+def _states(found: Ended) -> Table:
     table = Table("order", "why", Column("orders", justify="right"), box=None, padding=(0, 2))
-    for status, reason, orders in ended.states:
+    for status, reason, orders in found.states:
         table.add_row(status, reason, f"{orders:,}")
     return table
 

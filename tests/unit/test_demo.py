@@ -67,9 +67,9 @@ def test_staff_has_a_return_go_on_until_it_is_accepted(status: str, step: str | 
 
 def shown(*differences: Difference) -> Shown:
     loaded = Loaded(3, 1, 1, 1, 0, 0, 0, 2, 1.0, 3.0, {"p50": 1.0}, {"p50": 2.0}, {"p50": 3.0})
-    ended = Ended([("cancelled", "card_declined", 1), ("completed", "", 2)], {"fulfilment: held": 2}, {"pack": 7}, 9.0)
+    ended = Ended([("cancelled", "card_declined", 1), ("completed", "", 2)], {"fulfilment: held": 2})
     verified = Verified({"money.due": 3}, Counter(each.consumer for each in differences), [*differences])
-    return Shown(loaded, ended, {"staff": 5}, verified, {}, {"GROCERY": 1_234}, 60.0)
+    return Shown(loaded, {"pack": 7}, ended, {"staff": 5}, verified, {}, {"GROCERY": 1_234}, 60.0)
 
 
 def test_what_became_of_all_orders_and_why_is_told() -> None:
