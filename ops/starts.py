@@ -11,7 +11,13 @@ from ops.consumers import topics_ends
 from streams.engine.stores.postgres import PostgresStore
 
 #: What is said of a topic that was made just now, and for how many seconds it may be.
-_EARLY = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART})
+_EARLY = frozenset({
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+})
 _EARLY_S = 30.0
 
 
