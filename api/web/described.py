@@ -18,7 +18,7 @@ class _Failure(NamedTuple):
 _FAILURES = {
     HTTPStatus.BAD_REQUEST: _Failure("The request can't be read: it is no HTTP, a header is malformed, the body no JSON."),
     HTTPStatus.UNAUTHORIZED: _Failure(
-        "Only staff may do this, and the operator's key is missing or wrong.", {"WWW-Authenticate": "How to say who one is."}
+        "Only staff may do this, and the operator's key is missing or wrong; or a webhook's signature is.", {"WWW-Authenticate": "How to say who one is."}
     ),
     HTTPStatus.NOT_FOUND: _Failure("There is nothing at this path."),
     HTTPStatus.METHOD_NOT_ALLOWED: _Failure(
@@ -42,6 +42,9 @@ _FAILURES = {
     ),
     HTTPStatus.GATEWAY_TIMEOUT: _Failure("The service took too long. What was asked may still happen."),
 }
+
+#: What companies outside tell comes here, signed.
+_WEBHOOKS = "/v1/webhooks/"
 
 _ETAG = "Its version, for If-Match and If-None-Match."
 
@@ -94,7 +97,7 @@ def describe(method: str, path: str, operation: dict[str, Any], schemas: Mapping
 def _headers(method: str, status: str, *, versioned: bool) -> dict[str, Any]:
     """What comes with an answer that is no failure."""
     headers = {"ETag": _header(_ETAG)} if versioned else {}
-    if method != "get":
+    if method != "get" and status != "204":
         headers["Marea-Token"] = _header("With it, reads see what this has changed.")
     if status == "201":
         headers["Location"] = _header("Where it can be read.")
@@ -103,7 +106,7 @@ def _headers(method: str, status: str, *, versioned: bool) -> dict[str, Any]:
 
 def _failures(method: str, path: str, operation: Mapping[str, Any]) -> Iterator[int]:
     yield from _ALWAYS
-    if "security" in operation:
+    if "security" in operation or path.startswith(_WEBHOOKS):
         yield HTTPStatus.UNAUTHORIZED
     if "{" in path:
         yield HTTPStatus.NOT_FOUND
@@ -117,7 +120,7 @@ def _failures(method: str, path: str, operation: Mapping[str, Any]) -> Iterator[
 
 def _has_version(answers: Mapping[str, Any], schemas: Mapping[str, Any]) -> bool:
     """Whether what it gives is one thing with a version."""
-    contents = [answer["content"] for status, answer in answers.items() if status.startswith("2")]
+    contents = [answer.get("content", {}) for status, answer in answers.items() if status.startswith("2")]
     references = [each["schema"].get("$ref", "") for content in contents for each in content.values()]
     return any("version" in schemas[each.rpartition("/")[2]]["properties"] for each in references if each)
 

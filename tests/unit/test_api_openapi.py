@@ -50,6 +50,9 @@ def test_every_problem_is_one_and_says_what_comes_with_it(api: dict[str, Any]) -
         ("get /v1/orders/{order_id}", {"304", "404", "412"}),
         ("get /v1/customers/{customer_id}/orders", {"404"}),
         ("get /v1/stock", set()),
+        ("get /v1/cases", {"401"}),
+        ("post /v1/returns/{order_id}/{number}/approve", {"401", "404", "409"}),
+        ("post /v1/webhooks/provider", {"401", "409"}),
     ],
 )
 def test_an_operation_says_how_it_may_end(api: dict[str, Any], operation: str, statuses: set[str]) -> None:

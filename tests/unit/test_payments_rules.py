@@ -4,6 +4,7 @@ from typing import Any, cast
 
 import pytest
 
+from api.orders.facts import of_payment
 from api.payments import rules
 from api.payments.rules import Facts, Payment, Result
 from kernel.refusals import Conflict, Unknown
@@ -94,6 +95,14 @@ def test_what_is_due_is_authorized_and_then_nothing_is_asked() -> None:
     assert told.state["settled_version"] == 2
 
 
+def test_orders_do_not_take_a_voided_authorization_for_one() -> None:
+    told = authorized()
+    assert of_payment(told.state)["authorized_minor"] == 300
+    told.due(0, 3)
+    told.answer()
+    assert of_payment(told.state)["authorized_minor"] is None
+
+
 def test_where_nothing_is_due_the_provider_is_not_asked() -> None:
     told = Told(0)
     assert (told.asked, told.events) == (None, ["PaymentAuthorized"])
@@ -148,6 +157,8 @@ def test_what_was_paid_too_much_is_refunded_and_what_is_held_for_nothing_let_go(
     assert told.asked == ("refund", 200)
     told.answer()
     assert (told.asked, told.state["refunded_minor"], told.state["settled_version"]) == (None, 200, 5)
+    told.due(99, 6)
+    assert told.asked == ("refund", 1)
     told = authorized()
     told.due(0, 3)
     assert told.asked == ("void", 300)
@@ -256,6 +267,19 @@ def test_a_card_that_refused_a_capture_is_not_asked_again_and_let_go_when_anothe
     assert told.asked == ("capture", 300)
     told.answer()
     assert told.asked == ("void", 300)
+
+
+def test_of_two_cards_the_newer_is_held_and_the_other_let_go() -> None:
+    told = authorized()
+    told.packed(n1=100)
+    told.answer(is_done=False, code="card_declined")
+    told.change_card()
+    told.answer()
+    assert told.asked == ("capture", 100)
+    told.answer()
+    assert (told.asked, told.state["captured_minor"]) == (("void", 300), 100)
+    told.answer()
+    assert (told.asked, told.state["authorized_minor"]) == (None, 200)
 
 
 def test_less_paid_than_due_when_all_is_gone_is_a_case() -> None:

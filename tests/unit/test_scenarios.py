@@ -376,9 +376,11 @@ def test_19_a_held_parcel_does_not_keep_a_cancel_waiting() -> None:
     assert (end["status"], end["due"], end["paid"], end["held"]) == ("cancelled", 0, 0, 0)
 
 
-def test_20_a_void_of_what_has_expired_silently_is_settled() -> None:
+@pytest.mark.parametrize("code", [None, "processor_error"])
+def test_20_a_void_of_what_has_expired_silently_is_settled_whatever_the_refusal_says(code: str | None) -> None:
     def begin(shop: Shop) -> str:
         order_id = place(card="tok_expires_silently")(shop)
+        shop.provider.give(order_id, "void", CardScript(decline=code))
         shop.pass_time(11 * SECOND)
         return order_id
 

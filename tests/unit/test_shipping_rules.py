@@ -94,10 +94,12 @@ def test_a_confirmed_order_is_planned_once_in_parcels_of_so_many_lines(monkeypat
 
 def test_a_parcel_goes_when_it_is_packed_and_paid_for_and_has_its_label() -> None:
     told = Told()
-    told.paid(1)
-    with pytest.raises(Conflict, match="planned"):
+    with pytest.raises(Conflict, match="is planned"):
         rules.dispatch("order", told.now, 1, context())
     told.pack()
+    with pytest.raises(Conflict, match="is packed"):
+        rules.dispatch("order", told.now, 1, context())
+    told.paid(1)
     assert told.statuses == ["ready"]
     with pytest.raises(Conflict, match="label"):
         rules.dispatch("order", told.now, 1, context())
