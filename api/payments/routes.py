@@ -51,7 +51,7 @@ def create_app(database: Database[Payments], views: Views, clock: Clock, parse: 
     operation = "/v1/payments/<order_id>/operations/<number>"
     routes.post(f"{operation}/ruling", responses={HTTPStatus.OK: PaymentModel})(handlers.rule)
     routes.post(f"{operation}/retry", responses={HTTPStatus.OK: PaymentModel})(handlers.retry)
-    routes.post("/v1/webhooks/provider", doc_ui=False)(handlers.hear_provider)
+    routes.post("/v1/webhooks/provider", responses={HTTPStatus.NO_CONTENT: None})(handlers.hear_provider)
     return web.create_app(SERVICE, routes, database.ping, operator_key)
 
 

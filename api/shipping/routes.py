@@ -68,7 +68,7 @@ def create_app(database: Database[Shipping], views: Views, clock: Clock, parse: 
     routes.post("/v1/returns/<order_id>", responses=back)(handlers.request_return)
     for name in ("cancel", "approve", "reject", "receive", "accept"):
         routes.post(f"/v1/returns/<order_id>/<number>/{name}", responses=back)(getattr(handlers, f"{name}_return"))
-    routes.post("/v1/webhooks/carrier", doc_ui=False)(handlers.hear_carrier)
+    routes.post("/v1/webhooks/carrier", responses={HTTPStatus.NO_CONTENT: None})(handlers.hear_carrier)
     return web.create_app(SERVICE, routes, database.ping, operator_key)
 
 

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.payments.provider import Kind
-from demo.provider.cards import CardScript, token_of
+from demo.provider.cards import CardScript, Kind, token_of
 from demo.provider.ledger import SCHEMA, Asked, Broken, Done, KeyReused, Ledger
 from demo.simulator import server
 from demo.simulator.clock import Bell, Clock

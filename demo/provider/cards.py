@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
-from api.payments.provider import Kind
 from demo.simulator.scripts import Script, Seconds
+
+#: What can be asked of the provider.
+Kind = Literal["authorize", "capture", "void", "refund"]
 
 DAY_S = 86_400.0
 _TOKEN = "tok_"  # noqa: S105  the beginning of all of them

@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from api.payments.provider import EXPIRED, Kind
-from demo.provider.cards import CardScript, card_of
+from demo.provider.cards import CardScript, Kind, card_of
 from demo.simulator.clock import Clock
 from demo.simulator.scripts import Scripts
 from demo.simulator.store import Store
 from demo.simulator.webhooks import Outbox
+
+#: Why an authorization that was done is not any more.
+EXPIRED = "expired"
 
 # Of an operation: `done_minor` is for how much it was done, if it was; `code` why it was not, or is not any more.
 SCHEMA = """

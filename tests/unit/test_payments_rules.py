@@ -19,7 +19,7 @@ class Told:
         wanted: Any = {"order_id": "order", "customer_id": "ada", "currency": "USD", "status": "reserved", "card_token": "tok"}
         self.payment = Payment("order", 0, None, {})
         self.events: list[str] = []
-        self.hear(order={**wanted, "order_version": 2, "due_minor": due_minor, "may_authorize": True, **order})
+        self.hear(order={**wanted, "order_version": 2, "due_minor": due_minor, "may_authorize": True, "cancel_number": 0, **order})
 
     def hear(self, **facts: Any) -> None:
         self._go_on(self.payment._replace(facts=cast("Facts", {**self.payment.facts, **facts})))
@@ -28,7 +28,7 @@ class Told:
         self.hear(order={**self.payment.facts["order"], "due_minor": minor, "order_version": version, "status": status})
 
     def packed(self, all_gone: bool = False, **amounts: int) -> None:  # noqa: FBT001, FBT002  a fact
-        self.hear(fulfilment={"packed": {number.removeprefix("n"): minor for number, minor in amounts.items()}, "all_gone": all_gone})
+        self.hear(fulfilment={"packed": {number.removeprefix("n"): minor for number, minor in amounts.items()}, "all_gone": all_gone, "answered": 0})
 
     def answer(self, *, is_done: bool = True, minor: int | None = None, code: str | None = None, number: int | None = None) -> None:
         asked = self.payment.facts.get("asked")
@@ -113,7 +113,7 @@ def test_where_nothing_is_due_the_provider_is_not_asked() -> None:
 def test_an_order_in_exchange_is_authorized_when_it_is_credited() -> None:
     told = Told(may_authorize=False)
     assert (told.asked, told.events) == (None, ["PaymentSettled"])
-    told.hear(order={**told.payment.facts["order"], "may_authorize": True, "order_version": 3, "due_minor": 200})
+    told.hear(order={**told.payment.facts["order"], "may_authorize": True, "cancel_number": 0, "order_version": 3, "due_minor": 200})
     assert told.asked == ("authorize", 200)
 
 
@@ -128,7 +128,7 @@ def test_a_declined_card_waits_for_another() -> None:
 def test_a_card_that_has_less_is_asked_once() -> None:
     told = Told()
     told.answer(minor=150)
-    assert (told.asked, told.events) == (None, ["PaymentAuthorized"])
+    assert (told.asked, told.events) == (None, ["PaymentDeclined"])
     told.due(0, 3)
     assert told.asked == ("void", 150)
 
