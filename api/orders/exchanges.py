@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypedDict
 
 from kernel.context import Context
+from kernel.refusals import Conflict
 from schemas.event import Event
 from schemas.exchange import (
     ExchangeEvent,
@@ -22,6 +23,8 @@ from schemas.returns import ReturnStatus
 #: What an exchange is: what each of its events says.
 State = ExchangeRequestedData
 
+#: Exchanges of units of one order: what is known of each is kept with the order, and their returns are in one event.
+MOST = 50
 #: Why an exchange ends that takes too long.
 TOO_LATE = "it was not finished in time"
 
@@ -58,6 +61,14 @@ class Exchange(NamedTuple):
 
     version: int
     state: State
+
+
+def check(order_id: str, status: OrderStatus, begun: int) -> None:
+    """Raises Conflict when nothing of an order can be exchanged: it is not sent, or so many exchanges were begun already."""
+    if status not in ("confirmed", "completed"):
+        raise Conflict(f"Order {order_id} is {status}: nothing of it can be exchanged.")
+    if begun >= MOST:
+        raise Conflict(f"Of order {order_id} units were exchanged {MOST} times: that is the most.")
 
 
 def request(exchange_id: str, order_id: str, new_order_id: str, customer_id: str, units: Mapping[str, int], context: Context) -> ExchangeEvent:

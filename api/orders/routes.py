@@ -45,7 +45,7 @@ from kernel.clock import Clock
 from kernel.context import Context
 from kernel.database import Database
 from kernel.deadlines import Due
-from kernel.refusals import Conflict, Invalid, Unknown
+from kernel.refusals import Invalid, Unknown
 from kernel.token import Version
 from schemas import fulfilment, payment, returns
 from schemas.event import Event, Topic
@@ -176,8 +176,8 @@ class _Handlers:
                 before = orders.orders.lock([order_id]).get(order_id)
                 if before is None or before.state is None:
                     raise Unknown(f"There is no order {order_id}.")
-                if before.state["status"] not in ("confirmed", "completed"):
-                    raise Conflict(f"Order {order_id} is {before.state['status']}: nothing of it can be exchanged.")
+                begun = before.notes.get("exchanges", 0)
+                exchanges.check(order_id, before.state["status"], begun)
                 customer_id, exchange_id = before.state["customer_id"], context.new_id()
                 payer = Payer(customer_id, body.card_token, self._times.exchange, exchange_id)
                 prices = orders.prices([line.sku for line in lines])
@@ -187,6 +187,7 @@ class _Handlers:
                 answer = replies.changed(
                     exchange.fold(None, event), token, HTTPStatus.CREATED, {"Location": f"/v1/exchanges/{exchange_id}"}
                 )
+                orders.orders.save([Changed(before, [], {**before.notes, "exchanges": begun + 1})])
                 orders.place(placed, None, prices)
                 orders.add_exchange(event, Due(exchange_id, EXCHANGE_BY, context.now + self._times.exchange), keep(answer))
             return answer

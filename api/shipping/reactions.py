@@ -104,6 +104,7 @@ def save(
     """Writes what has become of locked fulfilments, asks the carrier for what they want of it, and watches over what is under way."""
     shipping.fulfilments.save([Changed(*each) for each in changed], answer)
     shipping.ask([task for _, events, _ in changed for event in events for task in _wanted(event)], context.now)
+    # After the lock, as it is not known before when: should the timer be at the same order now, it gives way.
     for kept, events, _ in changed:
         if any(event.type == "ShipmentDispatched" or event.type == "ShipmentOverdue" for event in events):
             expected = rules.expected_next(events[-1].data)

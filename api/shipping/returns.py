@@ -130,7 +130,7 @@ def request_for_exchange(
         return request(returns.order_id, returns, delivered, wanted["units"], wanted["exchange_id"], within, context)
     except (Conflict, Invalid, Unknown) as refusal:
         nothing = delivered or Delivered(returns.order_id, "", "", {}, {})
-        return _added(returns, nothing, _new(wanted["units"], wanted["exchange_id"], None, refusal.detail), context)
+        return _added(returns, nothing, _new({}, wanted["exchange_id"], None, refusal.detail), context)
 
 
 def approve(returns: Returns, number: int, within: timedelta, context: Context) -> ReturnsEvent:

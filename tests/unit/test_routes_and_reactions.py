@@ -13,6 +13,7 @@ from werkzeug.test import TestResponse
 from api.catalog import routes as catalog
 from api.inventory import routes as inventory
 from api.orders import deadlines as expiring
+from api.orders import exchanges
 from api.orders import routes as orders
 from api.orders.routes import Times
 from api.payments import routes as payments
@@ -723,6 +724,19 @@ def test_an_exchange_pays_for_the_new_order_with_what_came_back(shop: Shop) -> N
     assert shop.get(f"/orders/{found['new_order_id']}")["due_minor"] == 50
     assert shop.send("POST", "/exchanges", asked | {"order_id": str(uuid4())}).status_code == 404
     assert shop.send("POST", "/exchanges", asked | {"lines": [{"sku": "gold", "quantity": 1}]}).status_code == 422
+
+
+def test_units_of_an_order_are_exchanged_so_often_and_no_more(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each leaves something with the order, and in the events of its returns: a refused one, too."""
+    monkeypatch.setattr(exchanges, "MOST", 2)
+    shop.stocked()
+    order_id = shop.sent(milk=1)
+    asked = {"order_id": order_id, "give_back": [{"sku": "milk", "quantity": 5}], "lines": [{"sku": "bread", "quantity": 1}]}
+    for _ in range(2):
+        assert shop.send("POST", "/exchanges", asked).status_code == 201
+        shop.deliver()
+    assert [(each["status"], each["units"]) for each in shop.get(f"/returns/{order_id}")["returns"]] == [("rejected", [])] * 2
+    assert shop.send("POST", "/exchanges", asked).status_code == 409
 
 
 def test_another_card_pays_for_what_the_first_could_not(shop: Shop) -> None:
