@@ -14,7 +14,8 @@ from local.layout import HOST
 from local.processes import running
 from local.sources import digest
 
-READY_TIMEOUT_S = 120.0
+#: A machine that is busy with something else may take minutes; a program that can't start says so at once.
+READY_TIMEOUT_S = 300.0
 
 
 class NotReady(Exception):

@@ -33,6 +33,8 @@ from streams.engine.stores.clickhouse import ClickHouseStore
 from streams.engine.stores.redis import RedisStore, new_number
 from streams.engine.stores.redis import connect as connect_redis
 
+#: Below so many events one process replays, this one: others would take longer to start than it does.
+FEW = 20_000
 #: Events that the next generation may be behind when readers are switched; the last ones follow in milliseconds.
 CLOSE = 100
 #: Seconds that catching up may go on without getting closer than it was: workers are faster than we.
@@ -155,7 +157,7 @@ def _rebuild(
         parked = sum(sum(at.parked.values()) for at in generations.live_progress().values())
         most_failed = parked + MOST_FAILED
         started = monotonic()
-        _replay_in_processes(consumer, generations.next, ends, (workers, most_failed), on_progress)
+        _replay(consumer, generations.next, ends, (workers, most_failed), on_progress)
         took_s = monotonic() - started
         codec = connect_registry(settings.registry_url())
         with Replay(consumer, generations.store(), codec, settings.kafka(), most_failed) as replay:
@@ -209,6 +211,23 @@ def _catch_up(replay: Replay, generations: Generations) -> Mapping[int, int]:
             )
 
 
+def _replay(
+    consumer: Rebuildable,
+    generation: int,
+    ends: Mapping[int, int],
+    shape: tuple[int, int],
+    on_progress: Callable[[int, int], None],
+) -> None:
+    """Raises RebuildFailed."""
+    workers, most_failed = shape
+    total = sum(ends.values())
+    if total < FEW:
+        _replay_share(consumer, generation, ends, most_failed)
+        on_progress(total, total)
+    else:
+        _replay_in_processes(consumer, generation, ends, (workers, most_failed), on_progress)
+
+
 def _replay_in_processes(
     consumer: Rebuildable,
     generation: int,
@@ -222,7 +241,7 @@ def _replay_in_processes(
     counts: Queue[int | str] = context.Queue()
     shares = [{p: end for p, end in ends.items() if p % workers == worker} for worker in range(workers)]
     processes = [
-        context.Process(target=_replay_share, args=(consumer, generation, share, most_failed, counts), daemon=True)
+        context.Process(target=_replay_and_tell, args=(consumer, generation, share, most_failed, counts), daemon=True)
         for share in shares
         if any(share.values())
     ]
@@ -260,20 +279,32 @@ def _follow(
         process.join()
 
 
-def _replay_share(
+def _replay_and_tell(
     consumer: Rebuildable, generation: int, ends: Mapping[int, int], most_failed: int, counts: "Queue[int | str]"
 ) -> None:
     collect_rarely()
     try:
+        _replay_share(consumer, generation, ends, most_failed, counts.put)
+    except RebuildFailed as error:
+        traceback.print_exc()
+        counts.put(str(error))
+
+
+def _replay_share(
+    consumer: Rebuildable,
+    generation: int,
+    ends: Mapping[int, int],
+    most_failed: int,
+    on_records: Callable[[int], None] = lambda count: None,
+) -> None:
+    try:
         codec = connect_registry(settings.registry_url())
         with Replay(consumer, _store(consumer, generation), codec, settings.kafka(), most_failed) as replay:
-            lost = replay.to(ends, counts.put)
-    except Exception as error:  # noqa: BLE001  # it is raised where somebody hears it
-        traceback.print_exc()
-        counts.put(f"{consumer.name} could not be replayed: {type(error).__name__}: {error}")
-    else:
-        if lost:
-            counts.put(f"somebody else has taken generation {generation} of {consumer.name} away: partitions {lost}")
+            lost = replay.to(ends, on_records)
+    except Exception as error:
+        raise RebuildFailed(f"{consumer.name} could not be replayed: {type(error).__name__}: {error}") from error
+    if lost:
+        raise RebuildFailed(f"somebody else has taken generation {generation} of {consumer.name} away: partitions {lost}")
 
 
 def _store(consumer: Rebuildable, generation: int) -> Store:

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import requests
-from tenacity import Retrying, retry_if_exception_type, retry_if_result, stop_after_delay, wait_fixed
+from tenacity import Retrying, retry_if_exception_type, retry_if_result, stop_after_delay, wait_exponential
 
 from demo.placing import CARD
 from kernel import settings
@@ -20,7 +20,7 @@ def eventually(condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> 
     return Retrying(
         retry=retry_if_result(lambda value: not value) | retry_if_exception_type(requests.ConnectionError),
         stop=stop_after_delay(patience_s),
-        wait=wait_fixed(0.02),
+        wait=wait_exponential(0.02, max=0.1),
     )(condition)
 
 
