@@ -20,9 +20,9 @@ from schemas import product
 from streams.engine.stores.clickhouse import connect as connect_clickhouse
 from streams.engine.stores.redis import connect as connect_redis
 from streams.engine.stores.redis import keys_of, live_generation
-from tests.stack.selling import Seller
-from tests.stack.shop import Shop, eventually
+from tests.stack.shop import eventually
 from tests.stack.watching import Prometheus, watched
+from tests.stack.whole import House, parcel
 
 WORKERS = ("worker-1", "worker-2")
 #: Ours; what exporters say does not count.
@@ -41,21 +41,21 @@ def prometheus(stack: Stack) -> Iterator[Prometheus]:
 
 
 @pytest.fixture(scope="module")
-def shop(prometheus: Prometheus) -> Shop:
-    return Shop()
+def shop(prometheus: Prometheus) -> House:
+    return House()
 
 
 @pytest.fixture(scope="module")
-def sku(shop: Shop) -> str:
+def sku(shop: House) -> str:
     return shop.stocked("item", 1_000_000)
 
 
 @pytest.fixture(autouse=True)
 def quiet(prometheus: Prometheus) -> Iterator[None]:
     """Nothing but the watchdog is there before and after each fault: what the runbook says has cleared it."""
-    eventually(lambda: prometheus.firing() == {"Watchdog"})
+    prometheus.await_quiet()
     yield
-    eventually(lambda: prometheus.firing() == {"Watchdog"})
+    prometheus.await_quiet()
 
 
 def ready(stack: Stack, name: str) -> requests.Response:
@@ -75,7 +75,7 @@ def fire(prometheus: Prometheus, *alerts: str) -> None:
 
 
 def test_whoever_has_to_be_asked_answers_and_all_that_is_measured_has_values(
-    prometheus: Prometheus, shop: Shop, sku: str
+    prometheus: Prometheus, shop: House, sku: str
 ) -> None:
     """As the manifests say: no service, and no worker, is named anywhere else."""
     assert shop.order([(sku, 1)]).ok
@@ -111,7 +111,7 @@ def test_an_alert_gets_as_far_as_alertmanager(prometheus: Prometheus) -> None:
     eventually(lambda: "Watchdog" in prometheus.told())
 
 
-def test_the_relay_is_away(stack: Stack, prometheus: Prometheus, shop: Shop, sku: str) -> None:
+def test_the_relay_is_away(stack: Stack, prometheus: Prometheus, shop: House, sku: str) -> None:
     """Commits reach nobody, and PostgreSQL keeps them: more than it should."""
     stack.stop("connect")
     assert shop.order([(sku, 1)]).ok
@@ -135,7 +135,7 @@ def test_the_relay_is_paused(prometheus: Prometheus) -> None:
     resume(settings.connect_url(), database)
 
 
-def test_workers_are_away(stack: Stack, prometheus: Prometheus, shop: Shop, sku: str) -> None:
+def test_workers_are_away(stack: Stack, prometheus: Prometheus, shop: House, sku: str) -> None:
     for name in WORKERS:
         stack.stop(name)
     assert shop.order([(sku, 1)]).ok
@@ -153,7 +153,7 @@ def test_a_record_is_no_event(prometheus: Prometheus) -> None:
     desk.drop(desk.aggregates(), "the test has written it")
 
 
-def test_a_view_is_not_what_postgresql_says(prometheus: Prometheus, shop: Shop, sku: str) -> None:
+def test_a_view_is_not_what_postgresql_says(prometheus: Prometheus, shop: House, sku: str) -> None:
     client = connect_redis(settings.redis_url())
     keys = [keys_of("product", live_generation(client, "product"), each) for each in range(settings.partitions())]
     assert sum(int(client.hdel(each.rows, sku)) for each in keys) == 1
@@ -163,27 +163,26 @@ def test_a_view_is_not_what_postgresql_says(prometheus: Prometheus, shop: Shop, 
     assert verify().differences == []
 
 
-def test_the_provider_is_away(stack: Stack, prometheus: Prometheus, shop: Shop, sku: str) -> None:
+def test_the_provider_is_away(stack: Stack, prometheus: Prometheus, shop: House, sku: str) -> None:
     """Nobody knows whether it has done what it was asked for; when it is back all comes right."""
     stack.stop("provider")
-    orders = [Seller(shop).order(sku) for _ in range(MOST_FAILURES + 2)]
+    orders = [shop.placed([(sku, 2)], "tok_approved") for _ in range(MOST_FAILURES + 2)]
     fire(prometheus, "PaymentsUnknown", "BreakerOpen")
     stack.start("provider")
     for order_id in orders:
-        Seller(shop).becomes(order_id, "confirmed")
+        shop.becomes(order_id, "confirmed")
 
 
-def test_a_parcel_is_not_paid_for(prometheus: Prometheus, shop: Shop, sku: str) -> None:
-    seller = Seller(shop)
-    order_id = seller.order(sku, "tok_capture_declined")
-    seller.pack(order_id)
+def test_a_parcel_is_not_paid_for(prometheus: Prometheus, shop: House, sku: str) -> None:
+    order_id = shop.confirmed([(sku, 2)], "tok_capture_declined")
+    shop.pack(order_id)
     fire(prometheus, "CasesOpen")
-    assert shop.post(f"/payments/{order_id}/card", {"card_token": "tok_approved"}).ok
-    seller.parcel(order_id, "ready")
+    shop.pay(order_id)
+    shop.until(order_id, lambda order: parcel(order)["status"] == "ready")
 
 
-def test_an_order_owes_something_else_than_was_paid(prometheus: Prometheus, shop: Shop, sku: str) -> None:
-    order_id = Seller(shop).complete(sku)
+def test_an_order_owes_something_else_than_was_paid(prometheus: Prometheus, shop: House, sku: str) -> None:
+    order_id = shop.completed(sku)
     due = "UPDATE orders.orders SET state = jsonb_set(state, '{due_minor}', to_jsonb((state ->> 'due_minor')::bigint + %s)) WHERE id = %s"
     with admin(admin_url(database_of("orders"))) as cursor:
         cursor.execute(due, (1, order_id))
@@ -218,7 +217,7 @@ def test_a_table_has_too_many_parts(prometheus: Prometheus) -> None:
         clickhouse.command("DROP TABLE many SYNC")
 
 
-def test_a_worker_whose_sink_is_away_is_not_ready_and_says_which(stack: Stack, shop: Shop, sku: str) -> None:
+def test_a_worker_whose_sink_is_away_is_not_ready_and_says_which(stack: Stack, shop: House, sku: str) -> None:
     stack.stop("redis")
     try:
         assert shop.order([(sku, 1)]).ok

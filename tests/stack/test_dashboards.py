@@ -15,9 +15,9 @@ from local.stack import Stack
 from ops.summaries import keep_summaries
 from ops.verify import verify
 from streams.engine.stores.clickhouse import connect
-from tests.stack.selling import Seller
-from tests.stack.shop import Shop, eventually
+from tests.stack.shop import eventually
 from tests.stack.watching import watched
+from tests.stack.whole import House
 
 each_dashboard = pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda dashboard: dashboard.uid)
 
@@ -37,12 +37,12 @@ def sources(stack: Stack) -> Iterator[Sources]:
 
 
 def sold_something() -> None:
-    shop = Shop()
+    shop = House()
     sku = shop.stocked("item", 1_000)  # with an order that is rejected
-    seller = Seller(shop)
-    seller.becomes(seller.order(sku, "tok_declined"), "cancelled")
-    order_id = seller.complete(sku)
-    seller.give_back(order_id, sku)
+    shop.becomes(shop.placed([(sku, 1)], "tok_declined"), "cancelled")
+    order_id = shop.completed(sku)
+    assert shop.give_back(order_id, {sku: 1}).ok
+    shop.take_back(order_id)
     order = shop.settled(shop.order([(sku, 3)]).json()["id"])
     assert shop.post(f"/orders/{order['id']}/cancel", {}).ok
     shop.settled(shop.order([(sku, 2)]).json()["id"])

@@ -11,31 +11,25 @@ from psycopg2.extensions import cursor as Cursor
 from local.stack import Stack
 from ops.databases import admin, admin_url, database_of
 from ops.verify import Difference, verify
-from tests.stack.selling import Seller
-from tests.stack.shop import Shop
+from tests.stack.whole import House
 
 LINES = ("money.", "goods.", "order.")
 
 
 @pytest.fixture(scope="module")
-def shop(stack: Stack) -> Shop:
-    return Shop()
+def house(stack: Stack) -> House:
+    return House()
 
 
 @pytest.fixture(scope="module")
-def seller(shop: Shop) -> Seller:
-    return Seller(shop)
+def sku(house: House) -> str:
+    return house.stocked("mug", 1_000)
 
 
 @pytest.fixture(scope="module")
-def sku(shop: Shop) -> str:
-    return shop.stocked("mug", 1_000)
-
-
-@pytest.fixture(scope="module")
-def completed(seller: Seller, sku: str) -> str:
+def completed(house: House, sku: str) -> str:
     """An order of two units, for 300, that has come to its end; nothing differs."""
-    order_id = seller.complete(sku)
+    order_id = house.completed(sku)
     assert found() == {}
     return order_id
 
@@ -110,9 +104,8 @@ def test_units_that_were_sent_and_are_still_promised_are_found(completed: str, s
         }
 
 
-def test_an_order_that_waits_for_nothing_is_found(seller: Seller, sku: str) -> None:
-    order_id = seller.order(sku, card=None)
-    seller.becomes(order_id, "reserved")
+def test_an_order_that_waits_for_nothing_is_found(house: House, sku: str) -> None:
+    order_id = house.placed([(sku, 2)])
     assert found() == {}
     with service("orders") as cursor:
         cursor.execute("DELETE FROM deadline WHERE aggregate_id = %s RETURNING due_at, try_at", (order_id,))

@@ -200,13 +200,10 @@ def test_the_orchestrator_of_an_exchange_may_die_before_and_after_each_of_its_co
     """While a step's transaction waits for a lock both workers are killed, and again once it is committed."""
     house, before = House(), parked()
     [milk, bread] = house.products()
-    order_id = house.confirmed([(milk, 2)])
-    house.hand_over(order_id)
-    house.becomes(order_id, "completed")
+    order_id = house.completed(milk)
     stock = ExitStack()
     stock.enter_context(locked("inventory.stock", "sku", bread))
-    lines = {"give_back": [{"sku": milk, "quantity": 1}], "lines": [{"sku": bread, "quantity": 1}]}
-    exchange = house.post("/exchanges", {"order_id": order_id, **lines}).json()
+    exchange = house.exchange(order_id, milk, bread)
     exchange_id, new_id = exchange["exchange_id"], exchange["new_order_id"]
     answers: dict[str, Callable[[], None]] = {
         "ExchangeReturnWanted": stock.close,  # now there is stock for the new order

@@ -19,6 +19,7 @@ from streams.engine.stores.redis import connect as connect_redis
 from streams.engine.stores.redis import keys_of
 from tests.stack.buyers import Buyers, buying
 from tests.stack.shop import Shop
+from tests.stack.whole import House
 
 pytestmark = pytest.mark.usefixtures("stack")
 
@@ -26,7 +27,11 @@ pytestmark = pytest.mark.usefixtures("stack")
 @pytest.fixture(scope="module")
 def buyers(stack: Stack) -> Iterator[Buyers]:
     assert stack
-    shop = Shop()
+    shop = House()
+    [milk, bread] = shop.products()
+    completed = shop.completed(milk)
+    shop.exchange(completed, milk, bread)
+    shop.stepped(completed, "returns", "ReturnRequested")
     with buying([shop.stocked(f"item{n}", 1_000_000) for n in range(5)]) as buyers:
         yield buyers
 
@@ -38,6 +43,12 @@ def test_live_equals_rebuilt_byte_for_byte_and_readers_are_switched(name: str, b
     buyers.await_more(10)
     assert rebuilt.identical
     assert rebuilt.events > 0
+
+
+def test_several_processes_make_what_one_does(buyers: Buyers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ops.rebuild.FEW", 0)
+    buyers.await_more(10)
+    assert rebuild("order").identical
 
 
 def test_pages_are_whole_while_the_index_that_they_are_read_from_is_made_anew(buyers: Buyers) -> None:

@@ -98,16 +98,8 @@ def test_3_what_is_told_three_times_or_before_the_answer_counts_once(house: Hous
 
 def test_4_only_the_answer_counts_for_which_an_exchange_waits_and_only_once(house: House) -> None:
     [milk, bread] = house.products()
-    order_id = house.confirmed([(milk, 2)])
-    house.hand_over(order_id)
-    house.becomes(order_id, "completed")
-    body = {
-        "order_id": order_id,
-        "give_back": [{"sku": milk, "quantity": 1}],
-        "lines": [{"sku": bread, "quantity": 1}],
-        "card_token": "tok_approved",
-    }
-    exchange = house.post("/exchanges", body).json()
+    order_id = house.completed(milk)
+    exchange = house.exchange(order_id, milk, bread, "tok_approved")
     house.until(order_id, lambda order: order["returns"] and order["returns"]["returns"][0]["status"] == "requested")
     house.take_back(order_id)
     again(order_id, "marea.returns", "ReturnAccepted")

@@ -6,9 +6,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import requests
+from tenacity import RetryError
 
 from local.layout import Layout
 from local.stack import Stack
+from tests.stack.shop import eventually
 
 #: For how long something lasts before there is an alert, and how long an order may wait.
 AFTER_S, SAGA_OBJECTIVE_S = 2, "4"
@@ -45,6 +47,13 @@ class Prometheus:
     def firing(self) -> set[str]:
         """The names of the alerts that there are."""
         return {each["labels"]["alertname"] for each in self._get("/alerts")["alerts"] if each["state"] == "firing"}
+
+    def await_quiet(self) -> None:
+        """Returns when there is no alert but the watchdog."""
+        try:
+            eventually(lambda: self.firing() == {"Watchdog"})
+        except RetryError as error:
+            raise AssertionError(f"these alerts last: {self.firing() - {'Watchdog'}}") from error
 
     def told(self) -> set[str]:
         """The names of the alerts that Alertmanager has heard of."""

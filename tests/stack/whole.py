@@ -143,6 +143,22 @@ class House(Shop):
             answer = self.staff(f"/returns/{order_id}/{number}/{step}", body)
             assert answer.ok, answer.text
 
+    def completed(self, sku: str) -> str:
+        """An order of two units, from placing it to the door; gives its id."""
+        order_id = self.confirmed([(sku, 2)])
+        self.hand_over(order_id)
+        self.becomes(order_id, "completed")
+        return order_id
+
+    def exchange(self, order_id: str, sku: str, other: str, card: str | None = None) -> dict[str, Any]:
+        """A unit of a completed order for one of another product: the exchange, as it was asked for."""
+        give_back, lines = ([{"sku": each, "quantity": 1}] for each in (sku, other))
+        body = {"order_id": order_id, "give_back": give_back, "lines": lines, "card_token": card}
+        answer = self.post("/exchanges", body)
+        assert answer.ok, answer.text
+        exchange: dict[str, Any] = answer.json()
+        return exchange
+
     def cases(self, order_id: str) -> list[dict[str, Any]]:
         answer = self.http.get(f"{self.url}/v1/cases?limit=1000", headers=self._staff, timeout=30)
         assert answer.ok, answer.text
