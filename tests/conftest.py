@@ -5,6 +5,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from local.layout import PORTS, Layout
 from local.processes import running
@@ -76,7 +77,7 @@ def stack(port: int) -> Iterator[Stack]:
 
 
 def left_behind(layout: Layout) -> list[int]:
-    """Processes that work in the stack's folder."""
+    """Processes that work in the stack's folder, and do not just end."""
 
     def works_there(pid: int) -> bool:
         try:
@@ -84,7 +85,14 @@ def left_behind(layout: Layout) -> list[int]:
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             return False  # ended, or not ours
 
-    return [pid for pid in running() if works_there(pid)]
+    look = Retrying(
+        retry=retry_if_result(bool),
+        stop=stop_after_delay(1),
+        wait=wait_fixed(0.05),
+        retry_error_callback=lambda state: state.outcome and state.outcome.result(),
+    )
+    found: list[int] = look(lambda: [pid for pid in running() if works_there(pid)])
+    return found
 
 
 @pytest.hookimpl(wrapper=True)

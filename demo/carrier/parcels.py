@@ -13,7 +13,6 @@ from demo.simulator.clock import Clock
 from demo.simulator.scripts import Script, Scripts, Seconds
 from demo.simulator.store import Store
 from demo.simulator.webhooks import Outbox
-from schemas.event import iso_utc
 
 # A scan is written when its parcel is handed over, and is there once its moment has come.
 SCHEMA = """
@@ -156,7 +155,7 @@ def _scan(row: Row) -> Mapping[str, Any]:
         "id": f"{row['tracking']}.{row['number']}",
         "tracking": row["tracking"],
         "what": row["what"],
-        "at": iso_utc(datetime.fromtimestamp(row["at"], UTC)),
+        "at": datetime.fromtimestamp(row["at"], UTC).isoformat(),
     }
 
 
