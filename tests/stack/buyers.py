@@ -11,9 +11,9 @@ from kernel import settings
 from streams.engine.reader import Views
 from tests.stack.shop import Shop, eventually
 
-#: Orders a second: the rest of the machine is for coming back, and for another stack. What is ordered is read again by
-#: each verify and each rebuild after it.
-PER_S = 25.0
+#: Orders a second, each paid for: the rest of the machine is for coming back, and for another stack. What is ordered is read
+#: again by each verify and each rebuild after it.
+PER_S = 12.0
 
 
 class Buyers:
