@@ -29,9 +29,9 @@ MOST_ATTEMPTS = 8
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 300.0
 
 _ASK = """
-INSERT INTO task (id, kind, arguments, asked_at, try_at)
-SELECT id, kind, arguments::jsonb, asked_at, asked_at
-FROM unnest(%s::text[], %s::text[], %s::text[]) AS wanted (id, kind, arguments), (SELECT %s::timestamptz) AS now (asked_at)
+INSERT INTO task (id, kind, arguments, traceparent, asked_at, try_at)
+SELECT id, kind, arguments::jsonb, traceparent, asked_at, asked_at
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]) AS wanted (id, kind, arguments, traceparent), (SELECT %s::timestamptz) AS now (asked_at)
 ON CONFLICT (id) DO NOTHING
 """
 # Of each kind as many as there is room for.
@@ -44,11 +44,11 @@ WITH due AS (
     ) AS task
 )
 UPDATE task SET attempts = attempts + 1, try_at = due.until FROM due WHERE task.id = due.id
-RETURNING task.id, kind, arguments, attempts
+RETURNING task.id, kind, arguments, attempts, traceparent
 """
 _DONE = """
 WITH mine AS (SELECT id FROM task WHERE id = ANY(%s) AND state <> 'done' ORDER BY id FOR UPDATE)
-UPDATE task SET state = 'done', done_at = %s, error = NULL FROM mine WHERE task.id = mine.id RETURNING task.id
+UPDATE task SET state = 'done', done_at = %s, error = NULL FROM mine WHERE task.id = mine.id RETURNING task.id, traceparent
 """
 # Only of the attempt that failed: somebody else may have the task by now.
 _PUT_OFF = """
@@ -76,12 +76,16 @@ class NotTried(NoAnswer):
 
 
 class Task(NamedTuple):
-    """A call to be made. `id` is its idempotency key; `attempts` counts this one, too, once it is claimed."""
+    """A call to be made. `id` is its idempotency key; `attempts` counts this one, too, once it is claimed.
+
+    `traceparent` is that of what asked for it; what follows from its answer has it, too.
+    """
 
     id: str
     kind: str
     arguments: Mapping[str, Any]
     attempts: int = 0
+    traceparent: str | None = None
 
     @property
     def is_spent(self) -> bool:
@@ -128,8 +132,8 @@ class Call:
 
 def ask(cursor: Cursor, wanted: Collection[Task], now: datetime) -> None:
     """Asks for calls, once the caller's transaction commits. Asked for again under the same id a call stays one."""
-    rows = [(task.id, task.kind, json.dumps(task.arguments)) for task in wanted]
-    cursor.execute(_ASK, (*_columns(rows, 3), now))
+    rows = [(task.id, task.kind, json.dumps(task.arguments), task.traceparent) for task in wanted]
+    cursor.execute(_ASK, (*_columns(rows, 4), now))
 
 
 def claim(cursor: Cursor, room: Mapping[str, tuple[int, float]], now: datetime) -> list[Task]:
@@ -142,10 +146,13 @@ def claim(cursor: Cursor, room: Mapping[str, tuple[int, float]], now: datetime) 
     return [Task(*row) for row in cursor.fetchall()]
 
 
-def done(cursor: Cursor, task_ids: Collection[str], now: datetime) -> set[str]:
-    """Those whose answer is the first: what it says is to be recorded in this transaction. Of the others it has been."""
+def done(cursor: Cursor, task_ids: Collection[str], now: datetime) -> dict[str, str | None]:
+    """Those whose answer is the first, with their `traceparent`: what it says is to be recorded in this transaction.
+
+    Of the others it has been.
+    """
     cursor.execute(_DONE, (list(task_ids), now))
-    return {task_id for (task_id,) in cursor.fetchall()}
+    return dict(cursor.fetchall())
 
 
 def put_off(cursor: Cursor, failed: Sequence[Unanswered], now: datetime) -> set[str]:

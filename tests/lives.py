@@ -23,6 +23,7 @@ from api.orders.placing import Line, Payer, Price
 from api.payments import calls as payment_calls
 from api.payments import reactions as payments
 from api.payments import rules as payment_rules
+from api.payments.provider import Outcome
 from api.services import reactions
 from api.shipping import calls as shipping_calls
 from api.shipping import deadlines as shipping_deadlines
@@ -92,8 +93,10 @@ class Shop:
 
     # What people do
 
-    def place(self, lines: Mapping[str, int], card: str | None = "tok_approved", customer: str = "ada") -> str:
-        context = self.clock.context()
+    def place(
+        self, lines: Mapping[str, int], card: str | None = "tok_approved", customer: str = "ada", traceparent: str | None = None
+    ) -> str:
+        context = self.clock.context(traceparent)
         event = placing.place(context.new_id(), Payer(customer, card, PAY_WITHIN), _lines(lines), PRICES, context)
         self.orders.place(event, None, {})
         self.gather()
@@ -127,10 +130,10 @@ class Shop:
         assert payment
         [known] = [each for each in payment["operations"] if each["number"] == number]
         is_done, context = known["state"] != "succeeded", self.clock.context()
-        result = payment_rules.Result(number, is_done, known["amount_minor"] if is_done else 0, known["reference"] or "auth_x", "mistaken")
-        self.doubtful.add(f"{order_id}.{number}")
-        news = {order_id: [result]}
-        payment_calls.learn(self.payments, news, lambda now, each: payment_rules.record(now, each, context), context)
+        key, amount_minor = f"{order_id}.{number}", known["amount_minor"] if is_done else 0
+        told = Outcome(key, known["kind"], is_done, amount_minor, known["reference"] or "auth_x", "mistaken")
+        self.doubtful.add(key)
+        payment_calls.learn(self.payments, {order_id: (payment_calls.recorded(told), context)})
         self.gather()
 
     def pack(self, order_id: str, number: int) -> None:
@@ -577,10 +580,10 @@ class Shop:
         webhook = self.provider.parse_webhook(headers, body, signed_at)
         operation_id, context = webhook.outcome.operation_id, self.clock.context()
         if self.payments.keep_webhook(webhook.id, operation_id, body, self.now):
-            self.payments.done([operation_id], self.now)
-            news = {payment_calls.order_of(operation_id): [payment_calls.result_of(webhook.outcome)]}
+            caused = context._replace(traceparent=self.payments.done([operation_id], self.now).get(operation_id))
             with suppress(Unknown):
-                payment_calls.learn(self.payments, news, lambda now, result: payment_rules.record(now, result, context), context)
+                told = payment_calls.recorded(webhook.outcome)
+                payment_calls.learn(self.payments, {payment_calls.order_of(operation_id): (told, caused)})
 
     def _hear_carrier(self, headers: Mapping[str, str], body: bytes, signed_at: datetime) -> None:
         scan = self.carrier.parse_webhook(headers, body, signed_at)
@@ -603,7 +606,7 @@ class Shop:
         assert kept
         context = self.clock.context()
         after, more = payment_rules.advance(payment_rules.evolve(payments.payment_of(kept), event), context)
-        payments.save(self.payments, [(kept, after, [event, *more])], context)
+        payments.save(self.payments, [payments.Advanced(kept, after, [event, *more], context)])
         self.gather()
 
     def _of_parcel(self, order_id: str, decide: Callable[[Any], Any]) -> None:

@@ -177,9 +177,8 @@ class _Commands:
     def ask(self, wanted: Sequence[Task], now: datetime) -> None:
         self.tasks = {task.id: task for task in wanted} | self.tasks
 
-    def done(self, task_ids: Collection[str], now: datetime) -> None:
-        for task_id in task_ids:
-            self.tasks.pop(task_id, None)
+    def done(self, task_ids: Collection[str], now: datetime) -> dict[str, str | None]:
+        return {task_id: self.tasks.pop(task_id).traceparent for task_id in task_ids if task_id in self.tasks}
 
     def note(self, note: Note) -> None:
         self.notes.append(note)

@@ -7,10 +7,10 @@ from psycopg2.extensions import cursor as Cursor
 
 from api.payments import rules
 from api.payments.provider import Outcome, Provider
-from api.payments.reactions import payment_of, save
+from api.payments.reactions import Advanced, payment_of, save
 from api.payments.rules import Payment, Result
 from api.payments.store import OPERATION, Payments
-from kernel.aggregates import Kept, dumps
+from kernel.aggregates import dumps
 from kernel.context import Context
 from kernel.outbox import Outbox
 from kernel.tasks import Answered, Call, Task, Unanswered
@@ -19,8 +19,8 @@ from schemas.payment import PaymentEvent
 #: Operations that are asked for at once: the more, the more answers share a transaction.
 THREADS = 32
 
-#: What of a payment follows from one thing that became known.
-Learn = Callable[[Payment, Any], PaymentEvent | None]
+#: What follows for a payment from something that became known.
+Learn = Callable[[Payment, Context], PaymentEvent | None]
 
 
 def make(provider: Provider, task: Task) -> Outcome:
@@ -35,39 +35,31 @@ def make(provider: Provider, task: Task) -> Outcome:
 
 def record_answers(payments: Payments, answered: Sequence[Answered], context: Context) -> None:
     """What the provider says becomes known, and what follows from that is done."""
-    learn(payments, {each.task.arguments["order_id"]: [result_of(each.answer)] for each in answered}, _record(context), context)
+    learn(payments, {_order(each): (recorded(each.answer), _caused(each, context)) for each in answered})
 
 
 def record_unanswered(payments: Payments, unanswered: Sequence[Unanswered], context: Context) -> None:
     """Nobody knows what has become of an operation; after too many tries, a person has to find out."""
-    learn(
-        payments,
-        {each.task.arguments["order_id"]: [each] for each in unanswered},
-        lambda payment, each: rules.unanswered(
-            payment, number_of(each.task.id), each.error, is_given_up=each.is_given_up, context=context
-        ),
-        context,
-    )
+    learn(payments, {_order(each): (_unknown(each), _caused(each, context)) for each in unanswered})
 
 
-def learn(payments: Payments, news: Mapping[str, Sequence[Any]], what: Learn, context: Context) -> None:
-    """Takes in what became known of each order's payment, and does what follows."""
-    changed: list[tuple[Kept[rules.State], Payment, list[PaymentEvent]]] = []
+def learn(payments: Payments, news: Mapping[str, tuple[Learn, Context]]) -> None:
+    """Takes in what became known of each order's payment, of which one operation is under way, and does what follows."""
+    changed: list[Advanced] = []
     for order_id, kept in payments.payments.lock(sorted(news)).items():
-        payment, events = payment_of(kept), []
-        for each in news[order_id]:
-            if event := what(payment, each):
-                events.append(event)
-                payment = rules.evolve(payment, event)
-        if events:
-            after, more = rules.advance(payment, context)
-            changed.append((kept, after, [*events, *more]))
-    save(payments, changed, context)
+        what, context = news[order_id]
+        payment = payment_of(kept)
+        if event := what(payment, context):
+            after, more = rules.advance(rules.evolve(payment, event), context)
+            changed.append(Advanced(kept, after, [event, *more], context))
+    save(payments, changed)
 
 
-def result_of(outcome: Outcome) -> Result:
-    """What the provider says, as the rules know it."""
-    return Result(number_of(outcome.operation_id), outcome.is_done, outcome.amount_minor, outcome.reference, outcome.code)
+def recorded(outcome: Outcome) -> Learn:
+    """What the provider says became known."""
+    number = number_of(outcome.operation_id)
+    result = Result(number, outcome.is_done, outcome.amount_minor, outcome.reference, outcome.code)
+    return lambda payment, context: rules.record(payment, result, context)
 
 
 def ledger(provider: Provider) -> Iterator[tuple[str, str]]:
@@ -113,8 +105,18 @@ def calls(outbox: Outbox[PaymentEvent], open_provider: Callable[[Callable[[str],
     return (Call(OPERATION, opened, record, unanswered, settings, secrets, threads=THREADS),)
 
 
-def _record(context: Context) -> Learn:
-    return lambda payment, result: rules.record(payment, result, context)
+def _unknown(failed: Unanswered) -> Learn:
+    task, error, is_given_up = failed
+    number = number_of(task.id)
+    return lambda payment, context: rules.unanswered(payment, number, error, is_given_up=is_given_up, context=context)
+
+
+def _order(each: Answered | Unanswered) -> str:
+    return str(each.task.arguments["order_id"])
+
+
+def _caused(each: Answered | Unanswered, context: Context) -> Context:
+    return context._replace(traceparent=each.task.traceparent)
 
 
 def _ask(provider: Provider, operation_id: str, arguments: Mapping[str, Any]) -> Outcome:

@@ -1,7 +1,7 @@
 """What payments do when what is due changes, and when parcels are packed or gone."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from psycopg2.extensions import cursor as Cursor
 
@@ -21,6 +21,15 @@ from schemas.payment import Operation, PaymentEvent
 from streams.engine.consumer import Reaction, Row
 
 
+class Advanced(NamedTuple):
+    """A locked payment, what it is now, by which events, and what these were decided for."""
+
+    before: Kept[rules.State]
+    after: Payment
+    events: Sequence[PaymentEvent]
+    context: Context
+
+
 def hear_orders(payments: Payments, events: Sequence[OrderEvent], clock: Clock) -> None:
     """What is due has changed."""
     _hear(payments, events, _of_order, clock)
@@ -35,13 +44,13 @@ def _hear(payments: Payments, events: Sequence[Any], hear: Callable[[Notes, Any]
     last = newest(events)
     found = payments.payments.lock_or_add(sorted(last))
     context = clock.context()
-    changed: list[tuple[Kept[rules.State], Payment, list[PaymentEvent]]] = []
+    changed: list[Advanced] = []
     for order_id, kept in found.items():
         notes = hear(kept.notes, last[order_id])
         if notes is not kept.notes:
-            now = payment_of(kept)._replace(facts=cast("Facts", notes))
-            changed.append((kept, *rules.advance(now, context._replace(traceparent=last[order_id].traceparent))))
-    save(payments, changed, context)
+            now, caused = payment_of(kept)._replace(facts=cast("Facts", notes)), context._replace(traceparent=last[order_id].traceparent)
+            changed.append(Advanced(kept, *rules.advance(now, caused), caused))
+    save(payments, changed)
 
 
 def payment_of(kept: Kept[rules.State]) -> Payment:
@@ -49,18 +58,18 @@ def payment_of(kept: Kept[rules.State]) -> Payment:
     return Payment(kept.id, kept.version, kept.state, cast("Facts", kept.notes))
 
 
-def save(
-    payments: Payments, changed: Sequence[tuple[Kept[rules.State], Payment, Sequence[PaymentEvent]]], context: Context, answer: Any = None
-) -> None:
+def save(payments: Payments, changed: Sequence[Advanced], answer: Any = None) -> None:
     """Writes what has become of locked payments, and asks the provider for what they want of it now."""
-    payments.payments.save([Changed(kept, events, cast("Notes", after.facts)) for kept, after, events in changed], answer)
-    payments.ask([task for kept, after, _ in changed for task in _wanted(kept, after)], context.now)
+    payments.payments.save([Changed(each.before, each.events, cast("Notes", each.after.facts)) for each in changed], answer)
+    if wanted := [task for each in changed for task in _wanted(each)]:
+        payments.ask(wanted, changed[0].context.now)
 
 
-def _wanted(kept: Kept[rules.State], after: Payment) -> Iterator[Task]:
-    asked, before = after.facts.get("asked"), kept.notes.get("asked")
+def _wanted(advanced: Advanced) -> Iterator[Task]:
+    after, asked, before = advanced.after, advanced.after.facts.get("asked"), advanced.before.notes.get("asked")
     if asked and (before is None or before["number"] != asked["number"]):
-        yield Task(operation_id(after.order_id, asked), OPERATION, _arguments(after, asked))
+        key = operation_id(after.order_id, asked)
+        yield Task(key, OPERATION, _arguments(after, asked), traceparent=advanced.context.traceparent)
 
 
 def operation_id(order_id: str, operation: Operation) -> str:

@@ -10,11 +10,11 @@ from flask import Response, request
 from flask_openapi3.openapi import OpenAPI
 
 from api.payments import rules
-from api.payments.calls import learn, order_of, result_of
+from api.payments.calls import learn, order_of, recorded
 from api.payments.models import NewCard, OperationOf, OrderId, PaymentRuling, Retry
 from api.payments.models import Payment as PaymentModel
 from api.payments.provider import Webhook
-from api.payments.reactions import payment_of, save
+from api.payments.reactions import Advanced, payment_of, save
 from api.payments.rules import Payment
 from api.payments.service import SERVICE
 from api.payments.store import Payments
@@ -98,7 +98,7 @@ class _Handlers:
                 kept = payments.payments.lock([order_id])[order_id]
                 payments.note(Note(context.now, OPERATOR, "retry", order_id, body.reason, {"operation": path.number}))
                 answer = self._answer(kept, [])
-                save(payments, [(kept, payment_of(kept), [])], context, keep(answer))
+                save(payments, [Advanced(kept, payment_of(kept), [], context)], keep(answer))
             return answer
 
         return once(self._database, header, retry)
@@ -110,10 +110,10 @@ class _Handlers:
         operation_id = webhook.outcome.operation_id
         with self._database.transaction() as payments:
             if payments.keep_webhook(webhook.id, operation_id, body, context.now):
-                payments.done([operation_id], context.now)
-                news = {order_of(operation_id): [result_of(webhook.outcome)]}
+                asked_for = payments.done([operation_id], context.now).get(operation_id, context.traceparent)
+                caused = context._replace(traceparent=asked_for)
                 with suppress(Unknown):  # it is kept, for whoever wants to know whose it is
-                    learn(payments, news, lambda now, result: rules.record(now, result, context), context)
+                    learn(payments, {order_of(operation_id): (recorded(webhook.outcome), caused)})
         return Response(status=HTTPStatus.NO_CONTENT)
 
     def _change(
@@ -136,7 +136,7 @@ class _Handlers:
                 answer = self._answer(kept, events)
                 if note:
                     payments.note(note)
-                save(payments, [(kept, after, events)], context, keep(answer))
+                save(payments, [Advanced(kept, after, events, context)], keep(answer))
             return answer
 
         return once(self._database, header, change)

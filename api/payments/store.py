@@ -58,12 +58,11 @@ class Payments:
 
     def ask(self, wanted: Sequence[Task], now: datetime) -> None:
         """Asks for calls of the provider, after the commit."""
-        if wanted:
-            tasks.ask(self._cursor, wanted, now)
+        tasks.ask(self._cursor, wanted, now)
 
-    def done(self, task_ids: Collection[str], now: datetime) -> None:
-        """These tasks have their answers; to be called before their payments are locked, as kernel/tasks.py says."""
-        tasks.done(self._cursor, task_ids, now)
+    def done(self, task_ids: Collection[str], now: datetime) -> Mapping[str, str | None]:
+        """These tasks have their answers: see kernel/tasks.py. To be called before their payments are locked."""
+        return tasks.done(self._cursor, task_ids, now)
 
     def retry(self, task_id: str, now: datetime) -> bool:
         """Asks anew for a call that was given up; False when it was not."""

@@ -35,7 +35,8 @@ def record_labels(shipping: Shipping, answered: Sequence[Answered], context: Con
     for order_id, kept in shipping.fulfilments.lock(sorted(by_order)).items():
         now, events = fulfilment_of(kept), []
         for task, booked in by_order[order_id]:
-            event = rules.label(now, task.arguments["shipment"], booked.tracking, booked.days, context)
+            caused = context._replace(traceparent=task.traceparent)
+            event = rules.label(now, task.arguments["shipment"], booked.tracking, booked.days, caused)
             if event:
                 shipping.keep_label(booked.tracking, order_id, task.arguments["shipment"])
                 events.append(event)

@@ -148,9 +148,9 @@ def _wanted(event: FulfilmentEvent) -> Iterator[Task]:
         parcel = f"{event.key}.{shipment['number']}"
         arguments = {"order_id": event.key, "shipment": shipment["number"], "tracking": shipment["tracking"]}
         if event.type == "ShipmentReady" and shipment["status"] == "ready" and shipment["tracking"] is None:
-            yield Task(f"{parcel}.label", LABEL, arguments)
+            yield Task(f"{parcel}.label", LABEL, arguments, traceparent=event.traceparent)
         if event.type == "ShipmentDispatched" and shipment["status"] == "dispatched":
-            yield Task(f"{parcel}.hand-over", HAND_OVER, arguments)
+            yield Task(f"{parcel}.hand-over", HAND_OVER, arguments, traceparent=event.traceparent)
 
 
 def _of_order(notes: Notes, event: OrderEvent) -> Notes:

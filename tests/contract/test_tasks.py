@@ -60,7 +60,7 @@ def claim(cursor: Cursor, kind: str, now: datetime, number: int = 1, lease_s: fl
 
 
 def done(cursor: Cursor, task_id: str) -> bool:
-    return tasks.done(cursor, [task_id], START) == {task_id}
+    return tasks.done(cursor, [task_id], START).keys() == {task_id}
 
 
 def fail(cursor: Cursor, task: Task, error: str, now: datetime) -> bool:
@@ -93,6 +93,13 @@ def test_a_task_that_is_asked_for_twice_is_one_whatever_has_become_of_it(kind: s
     assert done(cursor, task_id)
     asked(cursor, kind)
     assert claim(cursor, kind, START + LEASE, 10) == []
+
+
+def test_a_task_keeps_the_trace_of_what_asked_for_it_until_its_answer(kind: str, cursor: Cursor) -> None:
+    tasks.ask(cursor, [Task(f"{kind}-traced", kind, {}, traceparent="00-aa-bb-01")], START)
+    [task] = claim(cursor, kind, START, 10)
+    assert task.traceparent == "00-aa-bb-01"
+    assert tasks.done(cursor, [task.id], START) == {task.id: "00-aa-bb-01"}
 
 
 def test_two_who_claim_at_once_share_the_tasks_and_wait_for_nobody(layout: Layout, kind: str, cursor: Cursor) -> None:
@@ -218,5 +225,5 @@ def test_of_each_kind_as_many_are_claimed_as_there_is_room_for(kind: str, cursor
 
 def test_several_answers_are_recorded_at_once_and_only_the_first_of_each(kind: str, cursor: Cursor) -> None:
     first, second, third = asked(cursor, kind, 3)
-    assert tasks.done(cursor, [first], START) == {first}
-    assert tasks.done(cursor, [third, first, second], START) == {second, third}
+    assert tasks.done(cursor, [first], START).keys() == {first}
+    assert tasks.done(cursor, [third, first, second], START).keys() == {second, third}

@@ -14,6 +14,7 @@ import pytest
 
 from api.payments import calls as payment_calls
 from api.payments import rules as payment_rules
+from api.payments.provider import Outcome
 from api.shipping import rules as shipping_rules
 from demo.provider.cards import CardScript
 from kernel.aggregates import Kept
@@ -544,7 +545,20 @@ def test_1_an_answer_is_taken_in_once_by_the_operations_number_whoever_brings_it
     context = shop.clock.context()
     before = len(shop.payments.published)
     for _ in range(3):
-        result = payment_rules.Result(1, is_done=True, amount_minor=425, reference="auth", code=None)
-        payment_calls.learn(shop.payments, {order_id: [result]}, lambda now, each: payment_rules.record(now, each, context), context)
+        told = payment_calls.recorded(Outcome(f"{order_id}.1", "authorize", True, 425, "auth", None))  # noqa: FBT003
+        payment_calls.learn(shop.payments, {order_id: (told, context)})
     assert len(shop.payments.published) == before
+    shop.close()
+
+
+@pytest.mark.parametrize("card", ["tok_approved", "tok_dropped"])
+def test_what_follows_from_placing_an_order_is_one_trace_whoever_brings_the_providers_answer(card: str) -> None:
+    """When the reply is lost the webhook brings it."""
+    shop, trace = Shop(), "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    order_id = shop.place({"milk": 1}, card, traceparent=trace)
+    shop.settle(lambda things: things[-1])
+    assert shop.order(order_id)["status"] == "confirmed"
+    found = {event.type: event.traceparent for topic in shop.topics.values() for event in topic}
+    assert found.keys() >= {"ReservationMade", "PaymentAuthorized", "OrderConfirmed", "ShipmentsPlanned"}
+    assert {*found.values()} == {trace}
     shop.close()
