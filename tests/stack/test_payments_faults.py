@@ -23,7 +23,7 @@ from ops.positions import parked
 from ops.verify import verify
 from streams.engine.reader import Views
 from tests.stack.shop import eventually
-from tests.stack.whole import House, check_books, steps
+from tests.stack.whole import House, misfits, steps
 
 SEED, ORDERS, PER_S = 20_260_105, 500, 12.0
 WORKERS = ("worker-1", "worker-2")
@@ -129,18 +129,13 @@ def test_whoever_dies_all_orders_end_or_wait_for_somebody_and_money_is_what_the_
         for _ in range(3):  # refunds fail days later, and authorizations expire
             eventually(lambda: unrest(people) == [], patience_s=PATIENCE_S)
             people.house.provider.later(3 * DAY_S)
-        eventually(lambda: unrest(people) == [], patience_s=PATIENCE_S)
+        eventually(lambda: unrest(people) == [] and differing(people) == [], patience_s=PATIENCE_S)
     finally:
         people.stop()
-        left = unrest(people)
-    assert left == []
+        left = unrest(people), differing(people)
+    assert left == ([], [])
     assert set(killed) == {*VICTIMS}, "by this seed, each was killed"
     assert (len(tally.accepted), tally.refused) == (ORDERS, {})
-    books: defaultdict[str, list[Entry]] = defaultdict(list)
-    for entry in people.house.books():
-        books[entry.order_id].append(entry)
-    for order_id, payment in people.rows("payment").items():
-        check_books(payment, books[order_id])
     report = verify()
     assert (report.differences, report.parked) == ([], before)
 
@@ -151,6 +146,14 @@ def orders(skus: Sequence[str], random: Random) -> Iterator[Order]:
     for number in range(ORDERS):
         lines = [(sku, random.randint(1, 3)) for sku in random.sample(skus, random.choice((1, 2, 3, 12)))]
         yield order(f"{skus[0]}-{number}", f"faults-{number % 50}", lines, cards[number % len(cards)])
+
+
+def differing(people: People) -> list[str]:
+    """Where our books are not the provider's; a refund that has just failed is so before we are told."""
+    books: defaultdict[str, list[Entry]] = defaultdict(list)
+    for entry in people.house.books():
+        books[entry.order_id].append(entry)
+    return [each for order_id, payment in people.rows("payment").items() for each in misfits(payment, books[order_id])]
 
 
 def unrest(people: People) -> list[tuple[str, str]]:
