@@ -25,13 +25,16 @@ LONG = (
     "test_new_code",
     "test_faults",
     "test_alerts",
-    "test_relay",
-    "test_rebuild",
     "test_generations",
+    "test_rebuild",
     "test_parked",
-    "test_streams",
+    "test_payments_faults",
+    "test_relay",
     "test_chaos",
     "test_idempotency",
+    "test_scenarios",
+    "test_streams",
+    "test_dashboards",
 )
 
 

@@ -19,6 +19,8 @@ from demo.simulator.webhooks import Outbox, Sender
 from kernel.limits import MAX_NUMBER
 
 _MOST_ENTRIES = 1_000
+#: Seconds by which what is told comes after the answer to the call, if nothing else is scripted: providers tell by way of a queue.
+_TELLS_AFTER_S = 0.25
 _Amount = Annotated[int, Field(ge=1, le=MAX_NUMBER)]
 _Id = Annotated[str, Field(min_length=1, max_length=MAX_KEY_CHARACTERS)]
 
@@ -63,7 +65,7 @@ class Provider:
         self._clock = Clock(store)
         self._bell = Bell(self._clock)
         self._scripts = Scripts(store, CardScript)
-        outbox = Outbox(store, self._bell.ring, tells=webhooks is not None)
+        outbox = Outbox(store, self._bell.ring, tells=webhooks is not None, after_s=_TELLS_AFTER_S)
         self._ledger = Ledger(store, self._scripts, outbox, self._clock)
         self._sender = Sender(webhooks or "", given.secrets, outbox, self._clock, self._bell)
         self._app = server.application(given.key, open_paths=["/tokens"])

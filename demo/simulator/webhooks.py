@@ -40,10 +40,13 @@ def sign(body: bytes, secrets: Sequence[str], now_s: float) -> dict[str, str]:
 
 
 class Outbox:
-    """The messages that wait. Nothing is kept for a company that tells nobody; `ring` wakes whoever brings them."""
+    """The messages that wait. Nothing is kept for a company that tells nobody; `ring` wakes whoever brings them.
 
-    def __init__(self, store: Store, ring: Callable[[], None], *, tells: bool) -> None:
-        self._sql, self._ring, self._tells = store.sql, ring, tells
+    Each is sent `after_s` seconds after its moment.
+    """
+
+    def __init__(self, store: Store, ring: Callable[[], None], *, tells: bool, after_s: float = 0.0) -> None:
+        self._sql, self._ring, self._tells, self._after_s = store.sql, ring, tells, after_s
 
     def tell(self, event: Mapping[str, Any], due_at: Sequence[float]) -> list[int]:
         """Has an event told at each of these moments, under one id; in the caller's transaction. Gives the messages' numbers."""
@@ -52,7 +55,7 @@ class Outbox:
         body = orjson.dumps({"id": f"evt_{uuid7().hex}", **event})
         self._ring()
         sql = "INSERT INTO delivery (body, due_at) VALUES (?, ?) RETURNING number"
-        return [int(self._sql.execute(sql, (body, moment)).fetchone()[0]) for moment in due_at]
+        return [int(self._sql.execute(sql, (body, moment + self._after_s)).fetchone()[0]) for moment in due_at]
 
     def due(self, now: float, limit: int, under_way: Mapping[int, object]) -> list[Delivery]:
         """At most so many whose time has come, of those that are not under way."""
