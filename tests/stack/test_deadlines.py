@@ -9,7 +9,7 @@ from kernel import settings
 from local.stack import Stack
 from ops.databases import admin
 from ops.status import describe
-from ops.verify import verify
+from tests.stack.compared import compared
 from tests.stack.shop import Shop, eventually
 
 #: Orders whose deadlines pass one after the other, and the time between two.
@@ -92,7 +92,7 @@ def test_an_order_that_the_inventory_does_not_answer_in_time_is_cancelled(
     stack.start("connect")
     order = shop.settled(order_id)
     assert (order["status"], order["reason"]) == ("cancelled", "the inventory did not answer in time")
-    assert verify().differences == []
+    assert compared("view.order", "view.stock", "reaction.inventory.reservations").differences == []
     assert shop.get(f"/stock/{unheard}").json()["reserved"] == before
 
 

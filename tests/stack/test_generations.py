@@ -32,6 +32,7 @@ from streams.engine.stores.redis import RedisGenerations, RedisStore, new_number
 from streams.engine.stores.redis import connect as connect_redis
 from streams.tables.orders import orders
 from tests.stack.buyers import Buyers, buying
+from tests.stack.compared import compared
 from tests.stack.shop import Shop, eventually
 
 pytestmark = pytest.mark.usefixtures("stack")
@@ -48,13 +49,13 @@ def skus() -> list[str]:
 
 @pytest.fixture
 def buyers(skus: list[str]) -> Iterator[Buyers]:
-    """Load; afterwards all of it is settled, and everything is as PostgreSQL has it."""
+    """Load; afterwards all of it is settled, and is as PostgreSQL has it."""
     with buying(skus) as buyers:
-        buyers.await_more(25)
+        buyers.await_more(15)
         yield buyers
-        buyers.await_more(25)
+        buyers.await_more(15)
     buyers.check()
-    assert verify().differences == []
+    assert compared("view.order", "table.orders").differences == []
 
 
 def redis() -> Any:
@@ -111,7 +112,7 @@ def test_a_rebuild_may_die_between_the_switch_and_its_end(name: str, buyers: Buy
     died = begun(name)
     replay(name, died, died.live_positions())
     died.switch()
-    buyers.await_more(25)
+    buyers.await_more(15)
     sweep()
     assert left(name, died.live) == []
     assert left(name, died.next), "it is live"

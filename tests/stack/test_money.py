@@ -1,9 +1,8 @@
 """Money and goods that have gone astray are found, and told per order."""
 
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from time import sleep
 from typing import Any
 
 import pytest
@@ -11,22 +10,9 @@ from psycopg2.extensions import cursor as Cursor
 
 from local.stack import Stack
 from ops.balance import LINES
-from ops.barrier import Barrier
-from ops.comparisons import Comparisons
 from ops.databases import admin, admin_url, database_of
-from ops.states import Part
-from ops.verify import PAUSE_S, compare
+from tests.stack.compared import compared
 from tests.stack.whole import House
-
-
-class OfBooks:
-    """What `verify` compares, but for views, tables and reactions, which have tests of their own."""
-
-    def __init__(self) -> None:
-        self._comparisons = Comparisons()
-
-    def parts(self, names: Collection[str] | None = None) -> Iterable[tuple[str, Iterable[Part]]]:
-        return self._comparisons.parts(LINES if names is None else names)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +36,7 @@ def completed(house: House, sku: str) -> str:
 def found() -> dict[tuple[str, str], set[str]]:
     """The fields that differ, by line and key."""
     fields: dict[tuple[str, str], set[str]] = {}
-    for each in compare(OfBooks(), Barrier, lambda: sleep(PAUSE_S)).differences:
+    for each in compared(*LINES).differences:
         fields.setdefault((each.consumer, each.key), set()).add(each.field)
     return fields
 

@@ -14,6 +14,7 @@ from ops.verify import verify
 from streams.engine.consumer import consumer_id
 from streams.engine.reader import Views
 from streams.engine.stores.clickhouse import connect as connect_clickhouse
+from tests.stack.compared import compared
 from tests.stack.shop import Shop, at_once, eventually
 
 pytestmark = pytest.mark.usefixtures("stack")
@@ -201,7 +202,7 @@ def test_verify_finds_what_a_reaction_has_not_done(lose: str, restore: str, cons
     with closing(admin), admin.cursor() as cursor:
         cursor.execute(lose, (order_id,))
         try:
-            assert (consumer, order_id) in {(d.consumer, d.key) for d in verify().differences}
+            assert (consumer, order_id) in {(d.consumer, d.key) for d in compared(consumer).differences}
         finally:
             cursor.execute(restore, (order_id,))
-    assert verify().differences == []
+    assert compared(consumer).differences == []

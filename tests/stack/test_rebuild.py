@@ -18,6 +18,7 @@ from streams.engine.stores.clickhouse import connect as connect_clickhouse
 from streams.engine.stores.redis import connect as connect_redis
 from streams.engine.stores.redis import keys_of
 from tests.stack.buyers import Buyers, buying
+from tests.stack.compared import compared
 from tests.stack.shop import Shop
 from tests.stack.whole import House
 
@@ -111,10 +112,10 @@ def test_a_live_view_that_is_not_what_its_topic_gives_is_found_and_stays_live() 
     try:
         assert not rebuild("stock").identical
         assert reader.generation("stock") == generation
-        assert {d.key for d in verify().differences} == {sku}
+        assert {d.key for d in compared("view.stock").differences} == {sku}
     finally:
         client.hset(key, sku, right)
-    assert verify().differences == []
+    assert compared("view.stock").differences == []
 
 
 def test_an_index_entry_that_is_missing_or_too_many_is_found_by_verify_and_mended_by_a_rebuild() -> None:
@@ -127,14 +128,14 @@ def test_an_index_entry_that_is_missing_or_too_many_is_found_by_verify_and_mende
     client = connect_redis(settings.redis_url())
     client.zrem(index, entry)
     client.zadd(index, {entry.replace(f"{10:016}", f"{11:016}"): 0})
-    found = verify()
+    found = compared("view.stock")
     assert found.differing == {"view.stock": 2}
     assert sorted([d.expected is None, d.actual is None] for d in found.differences) == [[False, True], [True, False]]
     assert all(sku in d.key and "available" in d.key for d in found.differences)
     damaged = rebuild("stock")
     assert (damaged.identical, damaged.differing) == (False, 2)
     assert rebuild("stock", accept_differences=True).differing == 2
-    assert verify().differences == []
+    assert compared("view.stock").differences == []
 
 
 def test_a_deleted_row_is_found_by_verify_and_mended_by_a_rebuild() -> None:
@@ -142,15 +143,15 @@ def test_a_deleted_row_is_found_by_verify_and_mended_by_a_rebuild() -> None:
     shop = Shop()
     for number in range(9):
         shop.stocked(f"milk{number}", 10)
-    assert verify().differences == []
+    assert compared("table.products").differences == []
     client = connect_clickhouse(settings.clickhouse_url())
     live = client.command("SELECT comment FROM system.tables WHERE name = 'products'")
     first = "SELECT argMin(sku, _offset) FROM products GROUP BY _partition HAVING count() > 1 LIMIT 1"
     sku = client.command(first)
     client.command(f"DELETE FROM products_{live} WHERE sku = {{sku:String}}", {"sku": sku})
-    assert [(d.consumer, d.key) for d in verify().differences] == [("table.products", sku)]
+    assert [(d.consumer, d.key) for d in compared("table.products").differences] == [("table.products", sku)]
     assert not rebuild("products", accept_differences=True).identical
-    assert verify().differences == []
+    assert compared("table.products").differences == []
 
 
 def test_two_rebuilds_of_one_view_do_not_meet() -> None:
