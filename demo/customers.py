@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from demo.client import Answer, Client
-from demo.placing import CARD, LoadFailed, post
+from demo.placing import CARD, PRICES_WITHIN_S, LoadFailed, order, place_one, post
 from demo.staff import Staff
 from streams.engine.reader import Views
 
@@ -37,8 +37,8 @@ class Customer:
 
     async def place(self, card: str) -> str:
         """Buys three units, and gives the order's id."""
-        lines = [{"sku": SKU, "quantity": 2}, {"sku": OTHER_SKU, "quantity": 1}]
-        placed = await self._post("/v1/orders", {"customer_id": self._name, "lines": lines, "card_token": card})
+        wanted = order(f"{self._name}-order", self._name, [(SKU, 2), (OTHER_SKU, 1)], card)
+        placed = self._check("/v1/orders", await place_one(self._client, wanted, monotonic() + PRICES_WITHIN_S))
         order_id: str = placed.json()["id"]
         self._shop.staff.take([order_id])
         return order_id
@@ -93,7 +93,9 @@ class Customer:
 
     async def _post(self, path: str, body: Mapping[str, Any]) -> Answer:
         key = f"{self._name}-{path.replace('/', '-')}"
-        answer = await post(self._client, path, orjson.dumps(body), {"Idempotency-Key": key})
+        return self._check(path, await post(self._client, path, orjson.dumps(body), {"Idempotency-Key": key}))
+
+    def _check(self, path: str, answer: Answer) -> Answer:
         if answer.status >= HTTPStatus.BAD_REQUEST:
             raise LoadFailed(f"{self._name}: POST {path}: {answer.status} {answer.body.decode(errors='replace')[:300]}")
         return answer

@@ -123,7 +123,7 @@ async def _be_a_client(
     async with Client(address) as client:
         for next_order in orders:
             await pace()
-            answer = await _place_one(client, next_order, prices_until)
+            answer = await place_one(client, next_order, prices_until)
             tally.http_s.append(answer.seconds)
             body = answer.json()
             if answer.status == HTTPStatus.CREATED:
@@ -145,7 +145,8 @@ async def _read(client: Client, order_id: str, token: str) -> float:
     return monotonic() - began
 
 
-async def _place_one(client: Client, next_order: Order, prices_until: float) -> Answer:
+async def place_one(client: Client, next_order: Order, prices_until: float) -> Answer:
+    """Sends an order, again while orders do not know its products, which they may not until then. Raises LoadFailed."""
     while True:
         answer = await post(client, "/v1/orders", next_order.body, {"Idempotency-Key": next_order.key})
         if not _is_unpriced(answer) or monotonic() > prices_until:
