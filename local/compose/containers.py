@@ -37,7 +37,7 @@ _PORTS = {
 _COMMANDS = {"migrations": "migrate", "topics": "topics", "starts": "starts", "schemas": "schemas", "relay": "relay"}
 _SETTINGS: Mapping[str, tuple[str, ...]] = {
     "topics": ("KAFKA", "PARTITIONS"),
-    "starts": ("KAFKA",),
+    "starts": ("KAFKA", "PARTITIONS"),
     "schemas": ("REGISTRY_URL",),
     "migrations": ("ADMIN_DATABASE_URL", "DEBEZIUM_PASSWORD"),
     "relay": ("ADMIN_DATABASE_URL", "CONNECT_URL", "KAFKA"),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import requests
+import yaml
 
 from kernel import settings
 from kernel.kafka import describe_groups
@@ -24,6 +25,18 @@ from streams.feeds import feeds
 from tests.conftest import WORKERS
 from tests.stack.processes import differ, pids
 from tests.stack.shop import Shop, eventually
+
+
+@pytest.mark.parametrize("name", ["migrations", "topics", "starts", "schemas", "relay"])
+def test_what_prepares_a_stack_needs_no_setting_that_compose_does_not_give_it(stack: Stack, name: str) -> None:
+    prepares = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"][name]
+    given = {setting.removesuffix("_FILE") for setting in prepares["environment"]}
+    settings_ = {setting: stack.layout.environment[setting] for setting in given}
+    command = [sys.executable, *prepares["command"].split()[1:]]
+    done = subprocess.run(
+        command, cwd=ROOT, env={"PATH": os.environ["PATH"], **settings_}, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_up_leaves_what_runs_as_it_is(stack: Stack) -> None:
