@@ -133,7 +133,7 @@ class Shop:
         key, amount_minor = f"{order_id}.{number}", known["amount_minor"] if is_done else 0
         told = Outcome(key, known["kind"], is_done, amount_minor, known["reference"] or "auth_x", "mistaken")
         self.doubtful.add(key)
-        payment_calls.learn(self.payments, {order_id: (payment_calls.recorded(told), context)})
+        payment_calls.learn(self.payments, [payment_calls.News(order_id, payment_calls.recorded(told), context)])
         self.gather()
 
     def pack(self, order_id: str, number: int) -> None:
@@ -583,7 +583,7 @@ class Shop:
             caused = context._replace(traceparent=self.payments.done([operation_id], self.now).get(operation_id))
             with suppress(Unknown):
                 told = payment_calls.recorded(webhook.outcome)
-                payment_calls.learn(self.payments, {payment_calls.order_of(operation_id): (told, caused)})
+                payment_calls.learn(self.payments, [payment_calls.News(payment_calls.order_of(operation_id), told, caused)])
 
     def _hear_carrier(self, headers: Mapping[str, str], body: bytes, signed_at: datetime) -> None:
         scan = self.carrier.parse_webhook(headers, body, signed_at)

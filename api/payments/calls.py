@@ -1,7 +1,7 @@
 """Asking the provider: one operation a task, whose answer is recorded once, whoever brings it."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg2.extensions import cursor as Cursor
 
@@ -20,7 +20,15 @@ from schemas.payment import PaymentEvent
 THREADS = 32
 
 #: What follows for a payment from something that became known.
-Learn = Callable[[Payment, Context], PaymentEvent | None]
+Learned = Callable[[Payment, Context], PaymentEvent | None]
+
+
+class News(NamedTuple):
+    """Something that became known of an order's payment; what follows from it has the context."""
+
+    order_id: str
+    learned: Learned
+    context: Context
 
 
 def make(provider: Provider, task: Task) -> Outcome:
@@ -35,27 +43,30 @@ def make(provider: Provider, task: Task) -> Outcome:
 
 def record_answers(payments: Payments, answered: Sequence[Answered], context: Context) -> None:
     """What the provider says becomes known, and what follows from that is done."""
-    learn(payments, {_order(each): (recorded(each.answer), _caused(each, context)) for each in answered})
+    learn(payments, [News(_order(each), recorded(each.answer), _caused(each, context)) for each in answered])
 
 
 def record_unanswered(payments: Payments, unanswered: Sequence[Unanswered], context: Context) -> None:
     """Nobody knows what has become of an operation; after too many tries, a person has to find out."""
-    learn(payments, {_order(each): (_unknown(each), _caused(each, context)) for each in unanswered})
+    learn(payments, [News(_order(each), _unknown(each), _caused(each, context)) for each in unanswered])
 
 
-def learn(payments: Payments, news: Mapping[str, tuple[Learn, Context]]) -> None:
-    """Takes in what became known of each order's payment, of which one operation is under way, and does what follows."""
-    changed: list[Advanced] = []
-    for order_id, kept in payments.payments.lock(sorted(news)).items():
-        what, context = news[order_id]
-        payment = payment_of(kept)
-        if event := what(payment, context):
-            after, more = rules.advance(rules.evolve(payment, event), context)
-            changed.append(Advanced(kept, after, [event, *more], context))
-    save(payments, changed)
+def learn(payments: Payments, news: Sequence[News]) -> None:
+    """Takes in what became known of payments, and does what follows.
+
+    There may be two of one order: one operation is under way, but an earlier one that was ruled may be answered after all.
+    """
+    advanced: dict[str, Advanced] = {}
+    kept = payments.payments.lock(sorted({each.order_id for each in news}))
+    for order_id, learned, context in (each for each in news if each.order_id in kept):
+        before = advanced.get(order_id) or Advanced(kept[order_id], payment_of(kept[order_id]), [], context)
+        if event := learned(before.after, context):
+            after, more = rules.advance(rules.evolve(before.after, event), context)
+            advanced[order_id] = Advanced(kept[order_id], after, [*before.events, event, *more], context)
+    save(payments, list(advanced.values()))
 
 
-def recorded(outcome: Outcome) -> Learn:
+def recorded(outcome: Outcome) -> Learned:
     """What the provider says became known."""
     number = number_of(outcome.operation_id)
     result = Result(number, outcome.is_done, outcome.amount_minor, outcome.reference, outcome.code)
@@ -105,7 +116,7 @@ def calls(outbox: Outbox[PaymentEvent], open_provider: Callable[[Callable[[str],
     return (Call(OPERATION, opened, record, unanswered, settings, secrets, threads=THREADS),)
 
 
-def _unknown(failed: Unanswered) -> Learn:
+def _unknown(failed: Unanswered) -> Learned:
     task, error, is_given_up = failed
     number = number_of(task.id)
     return lambda payment, context: rules.unanswered(payment, number, error, is_given_up=is_given_up, context=context)

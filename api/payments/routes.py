@@ -10,7 +10,7 @@ from flask import Response, request
 from flask_openapi3.openapi import OpenAPI
 
 from api.payments import rules
-from api.payments.calls import learn, order_of, recorded
+from api.payments.calls import News, learn, order_of, recorded
 from api.payments.models import NewCard, OperationOf, OrderId, PaymentRuling, Retry
 from api.payments.models import Payment as PaymentModel
 from api.payments.provider import Webhook
@@ -113,7 +113,7 @@ class _Handlers:
                 asked_for = payments.done([operation_id], context.now).get(operation_id, context.traceparent)
                 caused = context._replace(traceparent=asked_for)
                 with suppress(Unknown):  # it is kept, for whoever wants to know whose it is
-                    learn(payments, {order_of(operation_id): (recorded(webhook.outcome), caused)})
+                    learn(payments, [News(order_of(operation_id), recorded(webhook.outcome), caused)])
         return Response(status=HTTPStatus.NO_CONTENT)
 
     def _change(

@@ -19,6 +19,7 @@ from api.shipping import rules as shipping_rules
 from demo.provider.cards import CardScript
 from kernel.aggregates import Kept
 from kernel.refusals import Invalid, Refused, Unknown
+from kernel.tasks import Answered
 from schemas.event import Event
 from tests.lives import DAY, PAY_WITHIN, Shop, merge
 
@@ -546,8 +547,24 @@ def test_1_an_answer_is_taken_in_once_by_the_operations_number_whoever_brings_it
     before = len(shop.payments.published)
     for _ in range(3):
         told = payment_calls.recorded(Outcome(f"{order_id}.1", "authorize", True, 425, "auth", None))  # noqa: FBT003
-        payment_calls.learn(shop.payments, {order_id: (told, context)})
+        payment_calls.learn(shop.payments, [payment_calls.News(order_id, told, context)])
     assert len(shop.payments.published) == before
+    shop.close()
+
+
+def test_1_answers_of_two_operations_of_one_order_that_come_at_once_both_count() -> None:
+    """As when an operation that was given up is answered after all, while the next one is made."""
+    shop = Shop()
+    order_id = place()(shop)
+    shop.pack(order_id, 1)
+    for reader in shop.readers:
+        shop.read(reader, 100)
+    [task] = shop.payments.tasks.values()
+    assert task.id == f"{order_id}.2"
+    captured = Answered(task, Outcome(task.id, "capture", True, 425, "auth"))  # noqa: FBT003
+    late = Answered(task._replace(id=f"{order_id}.1"), Outcome(f"{order_id}.1", "authorize", True, 425, "auth"))  # noqa: FBT003
+    payment_calls.record_answers(shop.payments, [captured, late], shop.clock.context())
+    assert [event.type for event in shop.payments.published][-1] == "PaymentCaptured"
     shop.close()
 
 
