@@ -218,25 +218,13 @@ def _replay(
     shape: tuple[int, int],
     on_progress: Callable[[int, int], None],
 ) -> None:
-    """Raises RebuildFailed."""
+    """Shares the partitions out over processes, unless there is little to do. Raises RebuildFailed when one of them fails."""
     workers, most_failed = shape
     total = sum(ends.values())
     if total < FEW:
         _replay_share(consumer, generation, ends, most_failed)
         on_progress(total, total)
-    else:
-        _replay_in_processes(consumer, generation, ends, (workers, most_failed), on_progress)
-
-
-def _replay_in_processes(
-    consumer: Rebuildable,
-    generation: int,
-    ends: Mapping[int, int],
-    shape: tuple[int, int],
-    on_progress: Callable[[int, int], None],
-) -> None:
-    """Shares the partitions out over processes. Raises RebuildFailed when one of them fails."""
-    workers, most_failed = shape
+        return
     context = multiprocessing.get_context("spawn")
     counts: Queue[int | str] = context.Queue()
     shares = [{p: end for p, end in ends.items() if p % workers == worker} for worker in range(workers)]
@@ -248,7 +236,7 @@ def _replay_in_processes(
     for process in processes:
         process.start()
     try:
-        _follow(processes, counts, sum(ends.values()), on_progress)
+        _follow(processes, counts, total, on_progress)
     finally:
         for process in processes:
             process.terminate()

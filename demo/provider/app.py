@@ -19,7 +19,7 @@ from demo.simulator.webhooks import Outbox, Sender
 from kernel.limits import MAX_NUMBER
 
 _MOST_ENTRIES = 1_000
-#: Seconds by which what is told comes after the answer to the call, if nothing else is scripted: providers tell by way of a queue.
+#: Seconds that what is told takes beside what is scripted: providers tell by way of a queue, so the answer is there before.
 _TELLS_AFTER_S = 0.25
 _Amount = Annotated[int, Field(ge=1, le=MAX_NUMBER)]
 _Id = Annotated[str, Field(min_length=1, max_length=MAX_KEY_CHARACTERS)]
