@@ -20,7 +20,8 @@ from schemas.codec import Codec
 
 _RESPONSES: Responses = {
     HTTPStatus.OK: {
-        "description": "Server-sent events: the data is JSON, the id where the stream goes on after it.",
+        "description": "Server-sent events: the data is JSON, the id where the stream goes on after it. None is left out. "
+        "After a crash one may come twice: both have the same version.",
         "content": {
             "text/event-stream": {
                 "schema": {"type": "string"},

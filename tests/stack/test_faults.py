@@ -94,7 +94,8 @@ def test_a_broker_that_is_away_for_long_is_found_again(stack: Stack, buyers: Buy
         eventually(lambda: all(follower.versions[sku][-1] >= version for sku, version in last.items()))
         assert follower.opened == 1, "streams wait for the broker, and end for nobody"
     for versions in follower.versions.values():
-        assert versions == list(range(versions[0], versions[-1] + 1))
+        # The relay may publish an event twice when it has lost its broker: a version comes again, and none is left out.
+        assert list(dict.fromkeys(versions)) == list(range(versions[0], versions[-1] + 1))
 
 
 def members() -> set[int]:
