@@ -24,7 +24,7 @@ FIRST = "test_contract_outside"
 LONG = (
     "test_new_code",
     "test_faults",
-    "test_alerts",
+    "test_watching",
     "test_generations",
     "test_rebuild",
     "test_parked",
