@@ -36,6 +36,11 @@ def program(layout: Layout) -> Program:
             "APICURIO_DATASOURCE_URL": f"jdbc:postgresql://{layout.address('postgresql')}/registry",
             "APICURIO_DATASOURCE_USERNAME": "registry",
             "APICURIO_DATASOURCE_PASSWORD": layout.secrets["registry"],
+            # By default it keeps twenty connections, and after PostgreSQL was away each of them fails a request.
+            "APICURIO_DATASOURCE_JDBC_INITIAL_SIZE": "1",
+            "APICURIO_DATASOURCE_JDBC_MIN_SIZE": "1",
+            "APICURIO_DATASOURCE_JDBC_MAX_SIZE": "8",
+            "QUARKUS_DATASOURCE_POSTGRESQL_JDBC_VALIDATE_ON_BORROW": "true",
         },
         after=("server",),
         sources=java_sources,

@@ -72,6 +72,14 @@ def test_a_program_whose_first_process_dies_is_back_on_its_port_and_its_children
     assert stack.supervisor.restarts()[name] == restarts + 1
 
 
+def test_the_registry_answers_once_postgresql_is_back(stack: Stack) -> None:
+    """None of its connections is one that PostgreSQL has forgotten."""
+    stack.kill("postgresql")
+    stack.wait_ready("postgresql")
+    subjects = f"{settings.registry_url()}/subjects"
+    assert {requests.get(subjects, timeout=30).status_code for _ in range(40)} == {200}
+
+
 def test_status_tells_a_program_that_serves_from_one_whose_process_only_runs(stack: Stack) -> None:
     stack.kill("redis", signal.SIGSTOP)
     try:
