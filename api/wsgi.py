@@ -1,5 +1,7 @@
 """What a WSGI server runs: the app that `from_settings` makes. Here a service is given what the settings name."""
 
+from functools import partial
+
 from flask_openapi3.openapi import OpenAPI
 
 from api.manifest import Resources, Service
@@ -35,7 +37,7 @@ def resources(each: Service) -> Resources:
             **{name: settings.setting(name, default) for name, default in each.settings.items()},
             **{name: settings.setting(name) for name in each.secrets},
         },
-        codec=codec,
+        codec=partial(codec, each.topics),
         kafka=settings.kafka(),
         partitions=settings.partitions(),
     )

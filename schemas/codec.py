@@ -74,22 +74,22 @@ class _Writer(NamedTuple):
 class Codec:
     """Encodes with the schemas in this folder; decodes what other versions of them have written, too.
 
-    `ids` maps each event type to its schema's id. `fetch` gives the text of a schema by id; it raises Undecodable
-    when there is no such id, and anything else when the registry is away.
+    `ids` maps event types to their schemas' ids: those that are to be encoded. `fetch` gives the text of a schema by
+    id; it raises Undecodable when there is no such id, and anything else when the registry is away.
 
     `shared` is for how many events their data is kept for the next who reads the same bytes: a worker's consumers do
     within milliseconds of each other. Who reads each event once wants none: keeping it costs a fifth of decoding.
     """
 
     def __init__(self, ids: Mapping[str, int], fetch: Callable[[int], str], shared: int = 0) -> None:
-        self._prefixes = {name: _HEADER.pack(0, ids[name]) for name in TYPES}
+        self._prefixes = {name: _HEADER.pack(0, id_) for name, id_ in ids.items()}
         self._fetch = fetch
-        self._own = {ids[each.name]: _Writer(_full_name(each), each.schema) for each in TYPES.values()}
+        self._own = {id_: _Writer(_full_name(TYPES[name]), TYPES[name].schema) for name, id_ in ids.items()}
         self._learned = lru_cache(LEARNED)(self._learn)
         self._shared = lru_cache(shared)(self._read) if shared else self._read
 
     def encode(self, type_: str, data: Mapping[str, Any]) -> bytes:
-        """The bytes of an event; raises when `data` does not fit the type's schema."""
+        """The bytes of an event. Raises KeyError for a type whose id is not known, and when `data` does not fit the type's schema."""
         out = BytesIO()
         out.write(self._prefixes[type_])
         schemaless_writer(out, TYPES[type_].schema, data)
@@ -134,7 +134,7 @@ class Codec:
         return writer.type, cast("dict[str, Any]", data)
 
     def _learn(self, schema_id: int) -> _Writer:
-        """A schema that is not one of this folder: of an older or newer version, of a newer type, or a foreign one."""
+        """A schema whose id was not known: one of this folder, of an older or newer version, of a newer type, or a foreign one."""
         text = self._fetch(schema_id)
         try:
             schema: dict[str, Any] = parse_schema(json.loads(text))  # type: ignore[assignment]  # a record's
@@ -143,6 +143,8 @@ class Codec:
         except Exception as error:  # whatever a foreign schema may be
             raise Undecodable(f"schema {schema_id} is not one of an event: {error!r}") from error
         known = _BY_FULL_NAME.get(name)
+        if known and json.loads(known.text) == json.loads(text):
+            return _Writer(name, known.schema)
         return _Writer(name, schema, known.schema if known else None, is_known=known is not None)
 
 

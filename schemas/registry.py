@@ -3,6 +3,7 @@
 A subject is a record's full name ("marea.order.OrderPlaced"), so one topic carries several types.
 """
 
+from collections.abc import Collection
 from functools import partial
 from http import HTTPStatus
 from typing import cast
@@ -10,7 +11,7 @@ from typing import cast
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
-from schemas.codec import TYPES, Codec, EventType, Undecodable
+from schemas.codec import TOPICS, TYPES, Codec, EventType, Undecodable
 
 COMPATIBILITY = "FULL_TRANSITIVE"
 
@@ -43,14 +44,15 @@ def register_one(client: SchemaRegistryClient, event_type: EventType) -> int:
         ) from error
 
 
-def connect(url: str, shared: int = 0) -> Codec:
-    """A codec for the registered schemas; `shared` as in Codec.
+def connect(url: str, shared: int = 0, topics: Collection[str] = TOPICS) -> Codec:
+    """A codec that encodes events of these topics, and decodes all that are registered; `shared` as in Codec.
 
-    Raises LookupError when one is not registered as it stands here, ConnectionError when the registry is away.
+    Raises LookupError when a schema of these is not registered as it stands here, ConnectionError when the registry is away.
     """
+    own = {name: event_type for name, event_type in TYPES.items() if event_type.topic in topics}
     try:
         with _client(url) as client:
-            ids = {name: _find(client, event_type) for name, event_type in TYPES.items()}
+            ids = {name: _find(client, event_type) for name, event_type in own.items()}
     except LookupError:
         raise
     except Exception as error:

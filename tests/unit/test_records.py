@@ -278,6 +278,15 @@ def test_a_registry_that_is_away_says_nothing_about_the_record() -> None:
         event(WHOLE._replace(value=avro(99, b"")), codec)
 
 
+def test_who_publishes_nothing_knows_no_ids_and_reads_everything() -> None:
+    texts = {schema_id: TYPES[name].text for schema_id, name in enumerate(sorted(TYPES), 1)}
+    codec = Codec({}, texts.__getitem__)
+    for each in life(TOPIC):
+        assert event(record(0, each), codec) == each
+    with pytest.raises(KeyError):
+        codec.encode("OrderPlaced", {})
+
+
 def test_schemas_that_are_kept_are_bounded() -> None:
     asked: list[int] = []
 

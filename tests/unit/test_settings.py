@@ -36,7 +36,7 @@ def test_the_codec_looks_for_the_registry_where_the_settings_say(
     monkeypatch.setenv("MAREA_REGISTRY_URL_FILE", str(tmp_path / "registry"))
     asked: list[str] = []
 
-    def connect(url: str, shared: int) -> Codec:
+    def connect(url: str, shared: int, topics: tuple[str, ...]) -> Codec:
         asked.append(url)
         return Codec.__new__(Codec)
 
