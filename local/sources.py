@@ -79,6 +79,7 @@ def _with_members(name: str, root: Path) -> Iterator[str]:
         yield from (f"{name}.{module.stem}" for module in folder.glob("*.py") if module.stem != "__init__")
 
 
+@cache
 def _path(name: str, root: Path) -> Path | None:
     """None for what is not ours, and for names that are no modules."""
     stem = root.joinpath(*name.split("."))

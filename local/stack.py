@@ -13,12 +13,12 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 from tenacity import (
+    RetryCallState,
     RetryError,
     Retrying,
     retry_if_exception_type,
     stop_after_delay,
     stop_when_event_set,
-    wait_fixed,
 )
 
 from local.layout import ROOT, Layout, Profile
@@ -29,7 +29,9 @@ from local.programs import programs
 from local.supervisor import Supervisor
 
 _LOG_TAIL_LINES = 20
-_POLL_S = 0.1
+#: Seconds between two looks whether a program is ready, and the share of its time that they may cost it. What it answers
+#: takes CPU, of which there is least while all start.
+_POLL_S, _POLL_SHARE = (0.1, 0.5), 0.1
 #: They end a string, a path in a list of paths, or a line, in some program's configuration.
 _UNFIT_LETTERS = frozenset("\"'\\$,:;*\n")
 _UP = ("STARTING", "RUNNING", "BACKOFF")
@@ -155,7 +157,7 @@ class Stack:
         try:
             Retrying(
                 stop=stop_after_delay(timeout_s) | stop_when_event_set(self._abandoned),
-                wait=wait_fixed(_POLL_S),
+                wait=_until_next_look,
                 retry=retry_if_exception_type(NotReady),
             )(check)
         except RetryError as error:
@@ -219,6 +221,11 @@ class Stack:
 
     def _tail(self, name: str) -> str:
         return f"\n{tail(self.layout.log(name), _LOG_TAIL_LINES)}\nSee all of it with: ./marea logs {name}"
+
+
+def _until_next_look(looks: RetryCallState) -> float:
+    least, most = _POLL_S
+    return max(least, min(most, _POLL_SHARE * (looks.seconds_since_start or 0)))
 
 
 def check_folder(path: Path) -> None:
