@@ -34,7 +34,6 @@ LONG = (
     "test_idempotency",
     "test_scenarios",
     "test_streams",
-    "test_dashboards",
 )
 
 

@@ -13,7 +13,7 @@ from tests.stack.shop import Shop, eventually
 
 #: Orders a second, each paid for: the rest of the machine is for coming back, and for another stack. What is ordered is read
 #: again by each verify and each rebuild after it.
-PER_S = 8.0
+PER_S = 5.0
 
 
 class Buyers:

@@ -21,7 +21,7 @@ from tests.stack.following import following
 from tests.stack.shop import Shop, eventually
 
 #: Orders that are accepted before and after something happens.
-BEFORE, AFTER = 15, 15
+BEFORE, AFTER = 10, 10
 
 VICTIMS = [
     "worker-1",

@@ -92,28 +92,20 @@ def checkout(port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ch
             assert not left_behind(layout), "processes that have outlived the stack"
 
 
-def test_a_view_that_was_added_is_filled_after_up_and_whoever_does_not_need_it_stays(
+def test_a_view_a_service_and_a_schema_are_there_after_up_and_whoever_does_not_need_them_stays(
     checkout: Checkout,
 ) -> None:
     sku = Shop().stocked("named", 1)
-    before = pids(checkout.supervisor)
-    (checkout.root / "streams" / "views" / "catalog" / "names.py").write_text(NEW_VIEW)
-    checkout.marea("up")
-    assert differ(before, pids(checkout.supervisor)) == MADE_OF_ALL
-    views = Views(settings.redis_url(), settings.partitions())
-    eventually(lambda: views.get("names", sku))
-
-
-def test_a_service_and_a_schema_that_were_added_are_there_after_up_and_whoever_does_not_need_them_stays(
-    checkout: Checkout,
-) -> None:
     before, schemas = pids(checkout.supervisor), checkout.root / "schemas" / "loyalty"
+    (checkout.root / "streams" / "views" / "catalog" / "names.py").write_text(NEW_VIEW)
     write_loyalty(checkout.root / "api", WITHOUT_DATABASE)
     schemas.mkdir()
     (schemas / "PointsGiven.avsc").write_text(json.dumps(NEW_SCHEMA))
     checkout.marea("up")
     during = pids(checkout.supervisor)
     assert differ(before, during) == {"loyalty", "nginx", *MADE_OF_ALL}
+    views = Views(settings.redis_url(), settings.partitions())
+    eventually(lambda: views.get("names", sku))
     assert Shop().get("/points/ada").json() == {"customer": "ada", "points": 0}
     assert "/v1/points/{customer}" in Shop().get("/openapi.json").json()["paths"]
     with SchemaRegistryClient({"url": settings.registry_url()}) as registry:

@@ -1,6 +1,12 @@
-"""Faults under which each alert fires, and which end by what its section in docs/operate.md says."""
+"""Those who watch the stack, whom one start of theirs serves: alerts, then dashboards.
+
+Faults under which each alert fires, and which end by what its section in docs/operate.md says; and every query of every panel,
+which is answered, and has something to show.
+"""
 
 from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import requests
@@ -8,6 +14,10 @@ from confluent_kafka import Producer
 
 from api.services import metrics, services
 from connectors.relay import MISSING, connector_status, resume
+from dashboards.every import DASHBOARDS
+from dashboards.model import SQL, Dashboard, PromQL, Query
+from dashboards.pictures import draw
+from dashboards.queries import NoAnswer, Sources, period_of, series_of
 from kernel import settings
 from kernel.outside import MOST_FAILURES
 from local.stack import Stack
@@ -15,6 +25,7 @@ from ops.databases import admin, admin_url, database_of, databases
 from ops.parked import Desk
 from ops.positions import progress
 from ops.rebuild import rebuild
+from ops.summaries import keep_summaries
 from ops.verify import verify
 from schemas import product
 from streams.engine.stores.clickhouse import connect as connect_clickhouse
@@ -24,12 +35,11 @@ from tests.stack.shop import eventually
 from tests.stack.watching import Prometheus, watched
 from tests.stack.whole import House, parcel
 
+each_dashboard = pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda dashboard: dashboard.uid)
+
 WORKERS = ("worker-1", "worker-2")
 #: Ours; what exporters say does not count.
 MOST_SERIES = 6_000
-#: While no service makes calls.
-OF_CALLS = {"marea_tasks", "marea_tasks_oldest_seconds"}
-WITHOUT_VALUES: set[str] = set() if any(each.calls for each in services()) else OF_CALLS
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +98,7 @@ def test_whoever_has_to_be_asked_answers_and_all_that_is_measured_has_values(
         suffixes = {"histogram": "_count"}
         return {each.name for each in metrics() if each.name + suffixes.get(each.kind, "") not in told}
 
-    eventually(lambda: missing() == WITHOUT_VALUES)
+    eventually(lambda: not missing())
 
 
 def test_what_is_told_is_what_status_tells(prometheus: Prometheus) -> None:
@@ -236,3 +246,81 @@ def test_nobody_observes(stack: Stack, prometheus: Prometheus) -> None:
     stack.stop("observer")
     fire(prometheus, "ObserverDown")
     stack.start("observer")
+
+
+@pytest.fixture(scope="module")
+def sources(prometheus: Prometheus) -> Iterator[Sources]:
+    """With orders that were confirmed, rejected, declined, sent and given back, and stock that was adjusted."""
+    with connect_clickhouse(settings.clickhouse_url()) as client:
+        sold_something()
+        eventually(lambda: client.command("SELECT count() FROM order_changes WHERE status = 'cancelled'"))
+        eventually(lambda: client.command("SELECT count() FROM payment_changes WHERE what = 'PaymentRefunded'"))
+        eventually(lambda: client.command("SELECT count() FROM returns WHERE status = 'refunded'"))
+        eventually(lambda: client.command("SELECT count() FROM stock_movements WHERE kind = 'adjusted'"))
+        keep_summaries()
+        verify()  # which says how many rows differ
+        yield Sources(client, settings.setting("PROMETHEUS_URL"))
+
+
+def sold_something() -> None:
+    shop = House()
+    sku = shop.stocked("item", 1_000)  # with an order that is rejected
+    shop.becomes(shop.placed([(sku, 1)], "tok_declined"), "cancelled")
+    order_id = shop.completed(sku)
+    assert shop.give_back(order_id, {sku: 1}).ok
+    shop.take_back(order_id)
+    order = shop.settled(shop.order([(sku, 3)]).json()["id"])
+    assert shop.post(f"/orders/{order['id']}/cancel", {}).ok
+    shop.settled(shop.order([(sku, 2)]).json()["id"])
+    assert shop.post(f"/stock/{sku}/adjustments", {"quantity": -1, "reason": "broken"}).ok
+
+
+def every(kind: type[Query]) -> list[tuple[Dashboard, str, Query]]:
+    return [
+        (dashboard, panel.title, query)
+        for dashboard in DASHBOARDS
+        for panel in dashboard.panels()
+        for query in panel.queries
+        if isinstance(query, kind)
+    ]
+
+
+def named(value: object) -> str:
+    return value.uid if isinstance(value, Dashboard) else value if isinstance(value, str) else ""
+
+
+@pytest.mark.parametrize(("dashboard", "title", "query"), every(SQL), ids=named)
+def test_clickhouse_answers_with_rows(sources: Sources, dashboard: Dashboard, title: str, query: SQL) -> None:
+    period = period_of(dashboard)
+    answer = sources.ask(query, period, sources.values(dashboard, period))
+    assert answer.rows, title
+    if query.is_series:
+        assert all(before[0] <= after[0] for before, after in pairwise(answer.rows)), "Grafana wants times in order"
+        assert series_of(answer)
+
+
+@pytest.mark.parametrize(("dashboard", "title", "query"), every(PromQL), ids=named)
+def test_prometheus_answers_with_values(sources: Sources, dashboard: Dashboard, title: str, query: PromQL) -> None:
+    """Once it has looked a few times."""
+
+    def rows() -> bool:
+        period = period_of(dashboard)
+        return bool(sources.ask(query, period, sources.values(dashboard, period)).rows)
+
+    eventually(rows)
+
+
+@each_dashboard
+def test_a_dashboard_is_drawn_with_data_in_every_panel(
+    sources: Sources, dashboard: Dashboard, tmp_path: Path
+) -> None:
+    eventually(lambda: not draw(dashboard, sources, tmp_path).empty)
+    assert (tmp_path / f"{dashboard.uid}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_a_source_refuses_is_said_in_its_words(sources: Sources) -> None:
+    period = period_of(DASHBOARDS[0])
+    with pytest.raises(NoAnswer, match="parse error"):
+        sources.ask(PromQL("sum("), period, {})
+    with pytest.raises(NoAnswer, match=r"does not answer at http://127\.0\.0\.1:1:"):
+        Sources(sources.clickhouse, "http://127.0.0.1:1").ask(PromQL("up"), period, {})
