@@ -37,7 +37,8 @@ def resources(each: Service) -> Resources:
             **{name: settings.setting(name, default) for name, default in each.settings.items()},
             **{name: settings.setting(name) for name in each.secrets},
         },
-        codec=partial(codec, each.topics),
+        # Who publishes nothing is there to read, and may not wait for the registry while it does.
+        codec=partial(codec, each.topics) if each.topics else codec,
         kafka=settings.kafka(),
         partitions=settings.partitions(),
     )
