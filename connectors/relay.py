@@ -137,9 +137,9 @@ def task_states(connect_url: str, database: Database) -> list[str]:
     return [task["state"] for task in answer["tasks"]] if answer else []
 
 
-def restart(connect_url: str, database: Database) -> None:
-    """Starts what of the connector has failed: it stays so until it is told to start again."""
-    _call(connect_url, "POST", f"{_path(database)}/restart?includeTasks=true&onlyFailed=true")
+def restart(connect_url: str, database: Database, *, only_failed: bool = True) -> None:
+    """Starts what of the connector has failed, or all of it: what has failed stays so until it is told to start again."""
+    _call(connect_url, "POST", f"{_path(database)}/restart?includeTasks=true&onlyFailed={str(only_failed).lower()}")
 
 
 def resume(connect_url: str, database: Database) -> None:

@@ -43,8 +43,8 @@ from ops.trouble import Trouble
 log = logging.getLogger(__name__)
 
 _PATIENCE_S = 120.0
-#: A connector that has just been registered makes its slot within this.
-_SLOT_GRACE_S = 15.0
+#: A connector that has just been registered makes its slot, and one that has just been started is in PostgreSQL, within this.
+_GRACE_S = 15.0
 #: Pauses between two starts of what fails again and again.
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 2, 300
 #: Every heartbeat moves the slot, each second: one that has not moved for so long stands still.
@@ -57,6 +57,8 @@ SELECT active, wal_status, confirmed_flush_lsn - '0/0'::pg_lsn,
     pg_current_wal_lsn() - restart_lsn, pg_current_wal_lsn() - confirmed_flush_lsn, safe_wal_size
 FROM pg_replication_slots WHERE slot_name = %s
 """
+#: A connector's task has one session at least, from its snapshot on.
+_HAS_SESSIONS = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE usename = 'debezium' AND datname = current_database())"
 _DROP_SLOT = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s"
 _MOVED = """
 INSERT INTO ops.relay (connector, confirmed_lsn, moved_at) VALUES (%s, %s, %s)
@@ -150,6 +152,7 @@ class Mender:
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self._missing_since: dict[Database, float] = {}
+        self._gone_since: dict[Database, float] = {}
         self._starts: dict[Database, tuple[int, float]] = {}
 
     def mend(self) -> None:
@@ -174,6 +177,9 @@ class Mender:
             resume(url, database)
         elif status.state == "FAILED":
             self._start_again(database, status)
+        elif self._is_gone(cursor, slot, status, database):
+            log.warning("%s is RUNNING by what Connect says, but its task has ended: started again", database.connector)
+            restart(url, database, only_failed=False)
 
     def _note(self, slot: Slot | None, database: Database) -> None:
         """Notes how far the slot is, and since when. What has failed is over when it moves, not when a task starts."""
@@ -187,7 +193,7 @@ class Mender:
         """Why slot and offsets do not meet, if they do not."""
         if slot is None:
             since = self._missing_since.setdefault(database, self._clock())
-            is_new = status.state == "RUNNING" and self._clock() - since < _SLOT_GRACE_S
+            is_new = status.state == "RUNNING" and self._clock() - since < _GRACE_S
             return None if is_new else f"the slot {database.slot} is missing"
         self._missing_since.pop(database, None)
         if slot.is_lost:
@@ -197,6 +203,13 @@ class Mender:
             if captured is not None and captured < (slot.confirmed_lsn or 0):
                 return f"the slot {database.slot} is ahead of what is in Kafka: it was made anew, or offsets are lost"
         return None
+
+    def _is_gone(self, cursor: Cursor, slot: Slot | None, status: Status, database: Database) -> bool:
+        """Whether nobody is there, for a while now, whatever Connect says: it may take a task that it gave up for the one after it."""
+        if status.state != "RUNNING" or (slot and slot.active) or has_sessions(cursor):
+            self._gone_since.pop(database, None)
+            return False
+        return self._clock() - self._gone_since.setdefault(database, self._clock()) > _GRACE_S
 
     def _start_again(self, database: Database, status: Status) -> None:
         """The longer it fails, the longer the pauses, within which chance decides."""
@@ -212,11 +225,16 @@ class Mender:
 
 
 def begin_anew(cursor: Cursor, database: Database) -> None:
-    """Forgets slot and offsets; the connector makes both anew with a snapshot. May be repeated at any point."""
+    """Forgets slot and offsets; the connector makes both anew with a snapshot. May be repeated at any point.
+
+    Connect gives up a task that does not end in five seconds, as one that waits for a slot that is lost. When there is none
+    any more it goes on, makes one, and ends; if another task was there by then, that one would fail.
+    """
     url = settings.connect_url()
     stop(url, database)
     _patiently(lambda: forget_offsets(url, database))
     _patiently(lambda: cursor.execute(_DROP_SLOT, (database.slot,)))
+    _patiently(lambda: _check_nobody_is_left(cursor, database))
     resume(url, database)
 
 
@@ -279,6 +297,18 @@ def _check_slot_is_used(cursor: Cursor, database: Database) -> None:
     slot = slot_of(cursor, database)
     if not (slot and slot.active):
         raise RelayDown(f"nobody reads the replication slot {database.slot}: see Kafka Connect's log")
+
+
+def _check_nobody_is_left(cursor: Cursor, database: Database) -> None:
+    if has_sessions(cursor):
+        raise RelayDown(f"a task of {database.connector} has not ended yet: see Kafka Connect's log")
+
+
+def has_sessions(cursor: Cursor) -> bool:
+    """Whether a task of the connector is in this database."""
+    cursor.execute(_HAS_SESSIONS)
+    [found] = cursor.fetchone() or (False,)
+    return bool(found)
 
 
 def _patiently(work: Callable[[], None]) -> None:

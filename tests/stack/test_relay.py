@@ -1,11 +1,15 @@
 """From an outbox to its topic. The events here are of a kind that nobody consumes."""
 
+import json
 import random
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 from typing import Any
 from uuid import uuid4
 
@@ -16,7 +20,16 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 from psycopg2.errors import ObjectInUse
 
-from connectors.relay import MISSING, Database, RelayDown, connector_status, forget_offsets, register, stop
+from connectors.relay import (
+    MISSING,
+    Database,
+    RelayDown,
+    connector_status,
+    forget_offsets,
+    register,
+    resume,
+    stop,
+)
 from kernel import settings
 from kernel.kafka import admin_client
 from kernel.limits import MAX_EVENT_BYTES, MAX_RECORD_BYTES
@@ -26,7 +39,7 @@ from local.stack import Stack
 from ops import databases
 from ops.barrier import topic_ends
 from ops.health import troubles
-from ops.relay import slot_of
+from ops.relay import Mender, has_sessions, slot_of
 from tests.stack.conftest import TOPIC
 from tests.stack.shop import eventually
 
@@ -238,6 +251,62 @@ def test_a_task_that_failed_is_started_again_and_status_says_why_it_stood_still(
         limit_records(MAX_RECORD_BYTES)
     eventually(lambda: versions(read({key}), key))
     eventually(lambda: not troubles())
+
+
+def test_a_task_that_has_ended_though_connect_says_that_it_runs_is_started_again(
+    stack: Stack, database: Database, admin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connect says so after it has given up a task that fails later than the one that came after it."""
+    connect_url, now_s = settings.connect_url(), 0.0
+    stack.stop("keep")
+    try:
+        stop(connect_url, database)
+        with connect_that_says_running() as (url, asked):
+            monkeypatch.setenv("MAREA_CONNECT_URL", url)
+            mender = Mender(lambda: now_s)
+            eventually(lambda: not has_sessions(admin))
+            mender.mend()
+            assert asked == []
+            now_s = 16.0
+            mender.mend()
+            assert asked == [f"/connectors/{database.connector}/restart?includeTasks=true&onlyFailed=false"]
+    finally:
+        resume(connect_url, database)
+        stack.start("keep")
+    eventually(lambda: has_sessions(admin))
+    eventually(lambda: not troubles())
+
+
+@contextmanager
+def connect_that_says_running() -> Iterator[tuple[str, list[str]]]:
+    """The address of a Connect that says of all connectors that they run, and what else it is asked for."""
+    asked: list[str] = []
+    running = {"connector": {"state": "RUNNING"}, "tasks": [{"state": "RUNNING"}]}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._answer(json.dumps(running).encode())
+
+        def do_POST(self) -> None:
+            asked.append(self.path)
+            self._answer(b"")
+
+        def _answer(self, body: bytes) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", asked
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_a_connector_that_connect_has_forgotten_is_registered_again(
