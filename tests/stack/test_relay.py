@@ -254,15 +254,15 @@ def test_a_task_that_failed_is_started_again_and_status_says_why_it_stood_still(
 
 
 def test_a_task_that_has_ended_though_connect_says_that_it_runs_is_started_again(
-    stack: Stack, database: Database, admin: Any, monkeypatch: pytest.MonkeyPatch
+    stack: Stack, database: Database, admin: Any
 ) -> None:
     """Connect says so after it has given up a task that fails later than the one that came after it."""
     connect_url, now_s = settings.connect_url(), 0.0
     stack.stop("keep")
     try:
         stop(connect_url, database)
-        with connect_that_says_running() as (url, asked):
-            monkeypatch.setenv("MAREA_CONNECT_URL", url)
+        with connect_that_says_running() as (url, asked), pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MAREA_CONNECT_URL", url)
             mender = Mender(lambda: now_s)
             eventually(lambda: not has_sessions(admin))
             mender.mend()
