@@ -51,9 +51,9 @@ def skus() -> list[str]:
 def buyers(skus: list[str]) -> Iterator[Buyers]:
     """Load; afterwards all of it is settled, and is as PostgreSQL has it."""
     with buying(skus) as buyers:
-        buyers.await_more(15)
+        buyers.await_more(8)
         yield buyers
-        buyers.await_more(15)
+        buyers.await_more(8)
     buyers.check()
     assert compared("view.order", "table.orders").differences == []
 
@@ -112,7 +112,7 @@ def test_a_rebuild_may_die_between_the_switch_and_its_end(name: str, buyers: Buy
     died = begun(name)
     replay(name, died, died.live_positions())
     died.switch()
-    buyers.await_more(15)
+    buyers.await_more(8)
     sweep()
     assert left(name, died.live) == []
     assert left(name, died.next), "it is live"

@@ -33,10 +33,10 @@ def test_an_order_of_500_lines_with_the_longest_texts_stops_nobody(stack: Stack)
     order = [(product["sku"], 1) for product in products]
     skus = [shop.stocked(f"short{n}", 1_000_000) for n in range(3)]
     with buying(skus) as buyers:
-        buyers.await_more(20)
+        buyers.await_more(10)
         # Refused for as long as orders do not know all of the products.
         accepted = eventually(lambda: answer if (answer := shop.order(order)).status_code == 201 else None)
-        buyers.await_more(50)
+        buyers.await_more(25)
     assert shop.settled(accepted.json()["id"])["status"] == "confirmed"
     buyers.check()
     assert connector_status(settings.connect_url(), database).state == "RUNNING"

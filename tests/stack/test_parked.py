@@ -33,7 +33,7 @@ REACTION = "reaction.inventory.reservations"
 READERS = [consumer_id(each) for each in consumers() if each.topic == order.TOPIC]
 WORKERS = ("worker-1", "worker-2")
 #: Orders that are accepted before and after something happens.
-BEFORE, AFTER = 15, 15
+BEFORE, AFTER = 10, 10
 BAD_WORKER = (sys.executable, "-m", "faust", "-A", "tests.stack.bad_app", "worker", "-l", "warn", "--without-web")
 
 

@@ -39,16 +39,16 @@ def buyers(stack: Stack) -> Iterator[Buyers]:
 
 @pytest.mark.parametrize("name", rebuildable())
 def test_live_equals_rebuilt_byte_for_byte_and_readers_are_switched(name: str, buyers: Buyers) -> None:
-    buyers.await_more(10)
+    buyers.await_more(5)
     rebuilt = rebuild(name)
-    buyers.await_more(10)
+    buyers.await_more(5)
     assert rebuilt.identical
     assert rebuilt.events > 0
 
 
 def test_several_processes_make_what_one_does(buyers: Buyers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ops.rebuild.FEW", 0)
-    buyers.await_more(10)
+    buyers.await_more(5)
     assert rebuild("order").identical
 
 
@@ -75,7 +75,7 @@ def test_pages_are_whole_while_the_index_that_they_are_read_from_is_made_anew(bu
                 assert rebuild("customer_orders").identical
                 assert Views(settings.redis_url(), 4).generation("customer_orders") > generation
                 assert walks > before
-            buyers.await_more(10)
+            buyers.await_more(5)
         finally:
             ended.set()
         walking.result()

@@ -22,7 +22,7 @@ from tests.stack.shop import Shop, eventually, lines_of
 pytestmark = pytest.mark.usefixtures("stack")
 
 #: Orders that are accepted before and after something happens.
-BEFORE = 25
+BEFORE = 10
 
 STREAM = "/v1/streams/stock"
 #: Streams that are opened at once. Of more than 511 connections that wait to be accepted, the kernel forgets some, whose
