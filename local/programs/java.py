@@ -17,11 +17,6 @@ _LOGGING = Path(__file__).with_name("log4j2.properties")
 # What a broker and Connect need is known; the JVM's own guesses are made for machines that are all theirs.
 _OPTIONS = (
     "-XX:+UseSerialGC",
-    # Ten times as many calls as by default before a method is compiled for the last time: that is most of what a start costs.
-    "-XX:Tier4InvocationThreshold=50000",
-    "-XX:Tier4MinInvocationThreshold=6000",
-    "-XX:Tier4CompileThreshold=150000",
-    "-XX:Tier4BackEdgeThreshold=400000",
     "-XX:+ExitOnOutOfMemoryError",
     "-Xshare:auto",
     "-Xlog:disable",
