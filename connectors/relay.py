@@ -19,7 +19,8 @@ _BUSY_TIMEOUT_S = 30.0
 #: Connect answers so while its workers share out connectors anew: 409 as documented, 500 for some requests.
 _BUSY = {HTTPStatus.CONFLICT, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE}
 
-
+#: The role that reads the outboxes.
+ROLE = "debezium"
 #: The state of a connector that Connect does not know.
 MISSING = "MISSING"
 
@@ -85,7 +86,7 @@ def configuration(database: Database) -> dict[str, str]:
         "database.hostname": database.host,
         "database.port": str(database.port),
         "database.dbname": database.name,
-        "database.user": "debezium",
+        "database.user": ROLE,
         "database.password": f"${{env:{PASSWORD_VARIABLE}}}",
         "topic.prefix": database.connector,
         "plugin.name": "pgoutput",

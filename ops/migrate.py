@@ -16,14 +16,12 @@ from psycopg2.extensions import cursor as Cursor
 from psycopg2.sql import SQL, Composed, Identifier, Literal
 
 from api.services import service as find_service
-from connectors.relay import Database
+from connectors.relay import ROLE, Database
 from kernel import settings
 from ops.databases import admin, admin_url, beside, databases, service_urls
 from ops.outboxes import LOCK_TIMEOUT, make_partitions
 
 _MIGRATIONS = Path(__file__).parents[1] / "sql" / "postgres"
-#: The role that reads the outboxes for the relay.
-_RELAY = "debezium"
 
 
 def migrate() -> None:
@@ -32,7 +30,7 @@ def migrate() -> None:
     for database in databases():
         url = admin_url(database)
         with admin(beside(url, "postgres")) as cursor:
-            make_role(cursor, _RELAY, settings.debezium_password(), replication=True)
+            make_role(cursor, ROLE, settings.debezium_password(), replication=True)
             for service in database.services:
                 make_role(cursor, service, passwords[service])
         make_schemas(url, database.services)
@@ -65,7 +63,7 @@ def make_schemas(url: str, services: Collection[str]) -> None:
     name = parts.path[1:]
     with admin(beside(url, "postgres")) as cursor:
         make_database(cursor, name, owner=unquote(parts.username or ""))
-        for role in (_RELAY, *services):
+        for role in (ROLE, *services):
             grant = SQL("GRANT CONNECT ON DATABASE {} TO {}")
             cursor.execute(grant.format(Identifier(name), Identifier(role)))
     with admin(url) as cursor:
@@ -80,7 +78,7 @@ def make_schemas(url: str, services: Collection[str]) -> None:
 
 
 def _make_schema(cursor: Cursor, service: str) -> None:
-    names = {"schema": Identifier(service), "relay": Identifier(_RELAY)}
+    names = {"schema": Identifier(service), "relay": Identifier(ROLE)}
     cursor.execute(SQL("CREATE SCHEMA IF NOT EXISTS {schema}").format(**names))
     cursor.execute(SQL("GRANT USAGE ON SCHEMA {schema} TO {schema}, {relay}").format(**names))
     cursor.execute(SQL("ALTER ROLE {schema} SET search_path = {schema}").format(**names))

@@ -24,6 +24,7 @@ from tenacity import (
 
 from connectors.relay import (
     MISSING,
+    ROLE,
     Database,
     RelayDown,
     Status,
@@ -58,7 +59,7 @@ SELECT active, wal_status, confirmed_flush_lsn - '0/0'::pg_lsn,
 FROM pg_replication_slots WHERE slot_name = %s
 """
 #: A connector's task has one session at least, from its snapshot on.
-_HAS_SESSIONS = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE usename = 'debezium' AND datname = current_database())"
+_HAS_SESSIONS = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE usename = %s AND datname = current_database())"
 _DROP_SLOT = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s"
 _MOVED = """
 INSERT INTO ops.relay (connector, confirmed_lsn, moved_at) VALUES (%s, %s, %s)
@@ -179,6 +180,7 @@ class Mender:
             self._start_again(database, status)
         elif self._is_gone(cursor, slot, status, database):
             log.warning("%s is RUNNING by what Connect says, but its task has ended: started again", database.connector)
+            self._gone_since.pop(database)  # it gets as long to come back
             restart(url, database, only_failed=False)
 
     def _note(self, slot: Slot | None, database: Database) -> None:
@@ -306,7 +308,7 @@ def _check_nobody_is_left(cursor: Cursor, database: Database) -> None:
 
 def has_sessions(cursor: Cursor) -> bool:
     """Whether a task of the connector is in this database."""
-    cursor.execute(_HAS_SESSIONS)
+    cursor.execute(_HAS_SESSIONS, (ROLE,))
     [found] = cursor.fetchone() or (False,)
     return bool(found)
 

@@ -6,7 +6,8 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
@@ -39,7 +40,7 @@ from local.stack import Stack
 from ops import databases
 from ops.barrier import topic_ends
 from ops.health import troubles
-from ops.relay import Mender, has_sessions, slot_of
+from ops.relay import Mender, begin_anew, has_sessions, slot_of
 from tests.stack.conftest import TOPIC
 from tests.stack.shop import eventually
 
@@ -253,23 +254,15 @@ def test_a_task_that_failed_is_started_again_and_status_says_why_it_stood_still(
     eventually(lambda: not troubles())
 
 
-def test_a_task_that_has_ended_though_connect_says_that_it_runs_is_started_again(
-    stack: Stack, database: Database, admin: Any
-) -> None:
-    """Connect says so after it has given up a task that fails later than the one that came after it."""
-    connect_url, now_s = settings.connect_url(), 0.0
+@pytest.fixture
+def unkept(stack: Stack, database: Database, admin: Any) -> Iterator[None]:
+    """The relay is stopped, and nobody mends it; afterwards it is as before."""
+    connect_url = settings.connect_url()
     stack.stop("keep")
     try:
         stop(connect_url, database)
-        with connect_that_says_running() as (url, asked), pytest.MonkeyPatch.context() as patch:
-            patch.setenv("MAREA_CONNECT_URL", url)
-            mender = Mender(lambda: now_s)
-            eventually(lambda: not has_sessions(admin))
-            mender.mend()
-            assert asked == []
-            now_s = 16.0
-            mender.mend()
-            assert asked == [f"/connectors/{database.connector}/restart?includeTasks=true&onlyFailed=false"]
+        eventually(lambda: not has_sessions(admin))
+        yield
     finally:
         resume(connect_url, database)
         stack.start("keep")
@@ -277,9 +270,46 @@ def test_a_task_that_has_ended_though_connect_says_that_it_runs_is_started_again
     eventually(lambda: not troubles())
 
 
+@pytest.mark.usefixtures("unkept")
+def test_a_task_that_has_ended_though_connect_says_that_it_runs_is_started_again(database: Database) -> None:
+    """Connect says so after it has given up a task that fails later than the one that came after it."""
+    now_s = 0.0
+    mender = Mender(lambda: now_s)
+    with connect_that_says_running() as asked:
+        mender.mend()
+        assert asked == []
+        now_s = 16.0
+        mender.mend()
+        start = f"POST /connectors/{database.connector}/restart?includeTasks=true&onlyFailed=false"
+        assert asked == [start]
+        now_s = 17.0
+        mender.mend()
+        assert asked == [start], "it has time to come back"
+
+
+@pytest.mark.usefixtures("unkept")
+def test_a_relay_does_not_begin_anew_before_the_last_task_has_left(stack: Stack, database: Database, admin: Any) -> None:
+    """Connect gives up a task that does not end, and this one would make a slot beside the next."""
+    path = f"/connectors/{database.connector}"
+    with connect_that_says_running() as asked, ThreadPoolExecutor(1) as pool:
+        with closing(psycopg2.connect(stack.layout.database_url("debezium"))):
+            beginning = pool.submit(begin_anew, admin, database)
+            eventually(lambda: is_waiting_for_a_task(stack, database))
+            assert asked == [f"PUT {path}/stop", f"DELETE {path}/offsets"]
+        beginning.result(timeout=30)
+        assert asked[2:] == [f"PUT {path}/resume"]
+
+
+def is_waiting_for_a_task(stack: Stack, database: Database) -> bool:
+    """Whether the slot is gone, and it has been asked since who is there."""
+    with databases.admin(stack.layout.database_url("admin")) as cursor:
+        cursor.execute("SELECT FROM pg_stat_activity WHERE usename = 'admin' AND state = 'idle' AND query LIKE '%usename = ''debezium''%'")
+        return bool(cursor.rowcount) and slot_of(cursor, database) is None
+
+
 @contextmanager
-def connect_that_says_running() -> Iterator[tuple[str, list[str]]]:
-    """The address of a Connect that says of all connectors that they run, and what else it is asked for."""
+def connect_that_says_running() -> Iterator[list[str]]:
+    """In place of the stack's Connect, one that says of all connectors that they run; and what else it is asked for."""
     asked: list[str] = []
     running = {"connector": {"state": "RUNNING"}, "tasks": [{"state": "RUNNING"}]}
 
@@ -288,8 +318,10 @@ def connect_that_says_running() -> Iterator[tuple[str, list[str]]]:
             self._answer(json.dumps(running).encode())
 
         def do_POST(self) -> None:
-            asked.append(self.path)
+            asked.append(f"{self.command} {self.path}")
             self._answer(b"")
+
+        do_PUT = do_DELETE = do_POST  # noqa: N815  # as the library wants them
 
         def _answer(self, body: bytes) -> None:
             self.send_response(200)
@@ -299,11 +331,12 @@ def connect_that_says_running() -> Iterator[tuple[str, list[str]]]:
         def log_message(self, *args: object) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+    with HTTPServer(("127.0.0.1", 0), Handler) as server, pytest.MonkeyPatch.context() as patch:
         thread = Thread(target=server.serve_forever)
         thread.start()
+        patch.setenv("MAREA_CONNECT_URL", f"http://127.0.0.1:{server.server_port}")
         try:
-            yield f"http://127.0.0.1:{server.server_port}", asked
+            yield asked
         finally:
             server.shutdown()
             thread.join()

@@ -278,7 +278,7 @@ def test_a_registry_that_is_away_says_nothing_about_the_record() -> None:
         event(WHOLE._replace(value=avro(99, b"")), codec)
 
 
-def test_who_publishes_nothing_knows_no_ids_and_reads_everything() -> None:
+def test_what_is_not_to_be_encoded_is_read_all_the_same() -> None:
     texts = {schema_id: TYPES[name].text for schema_id, name in enumerate(sorted(TYPES), 1)}
     codec = Codec({}, texts.__getitem__)
     for each in life(TOPIC):
